@@ -1,0 +1,34 @@
+//! The operating system under `procession`, as one small set of types and functions.
+//!
+//! Everything that differs between systems lives here, and only here: the crates above contain no
+//! system call and no `cfg(target_os)`. Each system's folder offers the same list:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `image` | the running executable: what lies in it, and which build it is |
+//! | `process` | a death handle: signal it, wait for it, reap it |
+//! | `start` | new processes: the executable again, a sibling copy, a fork |
+//! | `tether` | a child that the system kills when its parent is gone |
+//! | `wire` | a socket pair that carries whole messages and handles |
+//! | `memory` | sealed anonymous memory |
+//! | `ready` | waiting for several handles at once |
+//! | `runtime` | what Rust's runtime sets up before `main`, and hooks at fork and at exit |
+//! | `settings` | what a child changes of itself before it runs its target |
+//!
+//! The crate is internal to procession: its API follows procession's needs without notice.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as os;
+
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
+#[cfg(not(target_os = "linux"))]
+use unsupported as os;
+
+mod exit_status;
+
+pub use exit_status::ExitStatus;
+pub use os::{image, memory, process, ready, runtime, settings, start, tether, wire};
+pub use os::{BorrowedHandle, Handle, borrow};

@@ -1,0 +1,123 @@
+//! Sealed anonymous memory: a message too large for a wire, whole or not at all.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Deref;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+
+/// What a sealed memory must carry: nobody can change, cut or grow what a reader has mapped.
+const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW);
+
+/// Copies `parts` into new memory that nobody can change any more.
+///
+/// # Errors
+///
+/// When the system has no descriptor or no memory left.
+pub fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create(c"procession", flags)?);
+    for part in parts {
+        file.write_all(part)?;
+    }
+    rustix::fs::fcntl_add_seals(&file, SEALS | SealFlags::SEAL)?;
+    Ok(file.into())
+}
+
+/// A read-only view of sealed memory.
+#[derive(Debug)]
+pub struct View {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the view is read-only and its bytes are sealed against writing by anybody (checked in
+// `map`), so threads can share it as they can a `&'static [u8]`.
+unsafe impl Send for View {}
+// SAFETY: as above.
+unsafe impl Sync for View {}
+
+impl View {
+    /// Maps the first `length` bytes of `memory` if it is sealed and large enough.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidData`] if the memory is not sealed or too small: its sender could
+    /// change it under the reader, or has lied. Others when it cannot be mapped.
+    pub fn map(memory: impl AsFd, length: usize) -> io::Result<Self> {
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let seals = rustix::fs::fcntl_get_seals(&memory)
+            .map_err(|_| invalid("the descriptor sent with a large message is not a memfd"))?;
+        if !seals.contains(SEALS) {
+            return Err(invalid("the memory of a large message is not sealed"));
+        }
+        let size = u64::try_from(rustix::fs::fstat(&memory)?.st_size).unwrap_or(0);
+        if size < length as u64 {
+            return Err(invalid("the memory of a large message is shorter than it says"));
+        }
+        if length == 0 {
+            return Ok(Self { start: NonNull::dangling(), length });
+        }
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing of ours.
+        let start = unsafe {
+            let flags = MapFlags::SHARED | MapFlags::POPULATE;
+            rustix::mm::mmap(ptr::null_mut(), length, ProtFlags::READ, flags, memory, 0)
+        }?;
+        let start = NonNull::new(start.cast()).ok_or_else(|| invalid("mapped at address zero"))?;
+        Ok(Self { start, length })
+    }
+}
+
+impl Deref for View {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `map` mapped `length` readable bytes that seals keep from changing and from
+        // shrinking; they stay mapped until `drop`, which needs this borrow to have ended.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        if self.length != 0 {
+            // SAFETY: the range is the one `map` got, and nobody can hold a reference into it.
+            let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+            debug_assert!(unmapped.is_ok(), "unmapping our own view");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_back_in_order() {
+        let memory = sealed(&[b"ab", b"", b"cde"]).expect("sealed");
+        assert_eq!(&*View::map(&memory, 5).expect("view"), b"abcde");
+        assert_eq!(&*View::map(&memory, 0).expect("empty view"), b"");
+    }
+
+    #[test]
+    fn lies_and_foreign_files_are_refused() {
+        let memory = sealed(&[b"abc"]).expect("sealed");
+        let long = View::map(&memory, 4).expect_err("too long");
+        assert_eq!(long.kind(), io::ErrorKind::InvalidData);
+        let file = File::open("/proc/self/exe").expect("file");
+        assert_eq!(View::map(&file, 1).expect_err("a file").kind(), io::ErrorKind::InvalidData);
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let open = rustix::fs::memfd_create(c"open", flags).expect("memfd");
+        rustix::fs::ftruncate(&open, 10).expect("size");
+        assert_eq!(View::map(&open, 1).expect_err("unsealed").kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn sealed_memory_cannot_be_written() {
+        let memory = sealed(&[b"abc"]).expect("sealed");
+        assert!(File::from(memory).write_all(b"x").is_err());
+    }
+}

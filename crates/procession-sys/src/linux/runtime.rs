@@ -1,0 +1,220 @@
+//! What Rust's runtime sets up before `main`, and hooks at fork and at exit.
+//!
+//! A child runs before `main`, so the runtime has set up nothing. [`prepare_child`] does it.
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::SeqCst};
+
+use crate::linux::tether;
+
+/// Tells whether the target runs on the process's own main thread.
+///
+/// Thread-local destructors of the main thread run at `exit` only with a dynamic glibc, and only
+/// there does a forked copy know its own thread number; elsewhere the target gets a new thread.
+pub const TARGET_ON_MAIN_THREAD: bool =
+    cfg!(all(target_env = "gnu", not(target_feature = "crt-static")));
+
+/// What killed a child, told by itself on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastWord {
+    /// Its main thread has used up its stack.
+    StackOverflow,
+    /// An allocation has failed.
+    OutOfMemory,
+}
+
+/// Where the last word goes, by number; -1 for nowhere.
+static LAST_WORD_WIRE: AtomicI32 = AtomicI32::new(-1);
+/// The messages, prepared before anything can go wrong: `[overflow, memory]`.
+static LAST_WORDS: [AtomicPtr<Vec<u8>>; 2] =
+    [AtomicPtr::new(std::ptr::null_mut()), AtomicPtr::new(std::ptr::null_mut())];
+
+/// Sets this child up as Rust's runtime would: `SIGPIPE` ignored, every other signal as it is by
+/// default and none blocked, a message when the stack overflows.
+///
+/// `messages` are sent over `wire` when it dies of a full stack or of missing memory.
+pub fn prepare_child(wire: impl std::os::fd::AsFd, messages: [(LastWord, Vec<u8>); 2]) {
+    use std::os::fd::AsRawFd;
+    LAST_WORD_WIRE.store(wire.as_fd().as_raw_fd(), SeqCst);
+    for (word, message) in messages {
+        LAST_WORDS[word as usize].store(Box::into_raw(Box::new(message)), SeqCst);
+    }
+    set_action(libc::SIGPIPE, libc::SIG_IGN, 0);
+    install_altstack();
+    let on_fault = on_fault as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+    let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    set_action(libc::SIGSEGV, on_fault as usize, flags);
+    set_action(libc::SIGBUS, on_fault as usize, flags);
+    let on_abort = on_abort as extern "C" fn(c_int);
+    set_action(libc::SIGABRT, on_abort as usize, libc::SA_ONSTACK);
+    unblock_all_signals();
+}
+
+/// Gives the calling thread a stack for its signal handlers, on which an overflow can be told.
+pub fn install_altstack() {
+    const SIZE: usize = 64 * 1024;
+    let stack = Box::leak(vec![0u8; SIZE].into_boxed_slice());
+    let description =
+        libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: SIZE };
+    // SAFETY: the memory is leaked, so it outlives every handler that runs on it.
+    unsafe { libc::sigaltstack(&raw const description, std::ptr::null_mut()) };
+}
+
+fn set_action(signal: c_int, handler: libc::sighandler_t, flags: c_int) {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all-zero bytes are a valid sigaction: default handler, empty mask, no flags.
+    let action = unsafe { action.assume_init_mut() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    // SAFETY: the handler is SIG_IGN, SIG_DFL or one of the functions below, whose signature the
+    // flags announce, and which do only what is allowed in a handler.
+    unsafe { libc::sigaction(signal, action, std::ptr::null_mut()) };
+}
+
+/// A fault near the stack pointer is a full stack; anything else dies of its signal.
+extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
+    let info = unsafe { &*info };
+    // SAFETY: the handler is installed for SIGSEGV and SIGBUS alone, whose siginfo has an address.
+    let address = unsafe { info.si_addr() } as usize;
+    let near = stack_pointer(context).is_some_and(|sp| address.abs_diff(sp) < 64 * 1024);
+    if near {
+        say(LastWord::StackOverflow);
+        let message = b"\nthe target of this process has overflowed its stack\nfatal runtime error: stack overflow\n";
+        // SAFETY: write is allowed in a handler; the bytes are static.
+        unsafe { libc::write(2, message.as_ptr().cast(), message.len()) };
+        set_action(libc::SIGABRT, libc::SIG_DFL, 0);
+        // SAFETY: abort is allowed in a handler, and does not return.
+        unsafe { libc::abort() };
+    }
+    // The instruction runs again, now with the default action: the status tells the truth.
+    set_action(signal, libc::SIG_DFL, 0);
+}
+
+/// An abort while the last error of the C library is "no memory" is a failed allocation.
+extern "C" fn on_abort(_: c_int) {
+    if io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM) {
+        say(LastWord::OutOfMemory);
+    }
+    set_action(libc::SIGABRT, libc::SIG_DFL, 0);
+    // SAFETY: raise is allowed in a handler; the signal comes again when this handler returns.
+    unsafe { libc::raise(libc::SIGABRT) };
+}
+
+fn say(word: LastWord) {
+    let wire = LAST_WORD_WIRE.load(SeqCst);
+    let message = LAST_WORDS[word as usize].load(SeqCst);
+    if wire >= 0 && !message.is_null() {
+        // SAFETY: the message was leaked by `prepare_child` and is never changed.
+        let message = unsafe { &*message };
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        // SAFETY: send is allowed in a handler and reads the message only.
+        unsafe { libc::send(wire, message.as_ptr().cast(), message.len(), flags) };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn stack_pointer(context: *mut c_void) -> Option<usize> {
+    // SAFETY: the kernel passes a valid ucontext to an SA_SIGINFO handler.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    Some(context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn stack_pointer(context: *mut c_void) -> Option<usize> {
+    // SAFETY: the kernel passes a valid ucontext to an SA_SIGINFO handler.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    Some(context.uc_mcontext.sp as usize)
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn stack_pointer(_: *mut c_void) -> Option<usize> {
+    None
+}
+
+fn mask_signals(how: c_int, fill: unsafe extern "C" fn(*mut libc::sigset_t) -> c_int) -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut old = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `sigemptyset` or `sigfillset` on a set of ours.
+    unsafe { fill(set.as_mut_ptr()) };
+    // SAFETY: both sets are ours, and the first is initialised.
+    unsafe { libc::pthread_sigmask(how, set.as_ptr(), old.as_mut_ptr()) };
+    // SAFETY: zeroed, and filled in by the call.
+    unsafe { old.assume_init() }
+}
+
+fn unblock_all_signals() {
+    mask_signals(libc::SIG_SETMASK, libc::sigemptyset);
+}
+
+/// Blocks every signal in the calling thread for good: a fork server is nobody's to interrupt.
+pub fn block_all_signals() {
+    mask_signals(libc::SIG_SETMASK, libc::sigfillset);
+}
+
+/// Runs `f` with every signal blocked, so that a thread it starts never runs a handler of the
+/// program that we live in.
+pub fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
+    let old = mask_signals(libc::SIG_SETMASK, libc::sigfillset);
+    let result = f();
+    // SAFETY: `old` is what the call above returned.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };
+    result
+}
+
+/// Has `hook` run when this program exits: `main` returns, or somebody calls `exit`.
+///
+/// # Errors
+///
+/// When the C library has no room for another hook.
+pub fn at_exit(hook: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: the function is static and takes no arguments.
+    match unsafe { libc::atexit(hook) } {
+        0 => Ok(()),
+        _ => Err(io::ErrorKind::OutOfMemory.into()),
+    }
+}
+
+/// Has `hook` run in every forked copy of this process, before anything else does; the copy no
+/// longer holds this program's tether then. The hook may only do what a signal handler may.
+///
+/// # Errors
+///
+/// When the C library has no room for another hook.
+pub fn in_fork_copy(hook: extern "C" fn()) -> io::Result<()> {
+    static HOOK: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+    extern "C" fn in_copy() {
+        tether::cut_in_fork_copy();
+        LAST_WORD_WIRE.store(-1, SeqCst);
+        let hook = HOOK.load(SeqCst);
+        if !hook.is_null() {
+            // SAFETY: only a function of this very type is ever stored.
+            let hook = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn()>(hook) };
+            hook();
+        }
+    }
+    HOOK.store(hook as *mut c_void, SeqCst);
+    // SAFETY: the function is static and does only what is allowed between fork and exec.
+    match unsafe { libc::pthread_atfork(None, None, Some(in_copy)) } {
+        0 => Ok(()),
+        _ => Err(io::ErrorKind::OutOfMemory.into()),
+    }
+}
+
+/// Ends this process at once with `code`: no hook at exit runs, nothing is flushed.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Kills this process as SIGKILL from outside would, between two instructions.
+pub fn kill_self() -> ! {
+    let pid = std::process::id().cast_signed();
+    // SAFETY: kill takes plain numbers.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,321 @@
+//! How a process that procession has started becomes a child: before `main`, and never reaching it.
+//!
+//! ```text
+//!          no marker                      role: server
+//! loader ─► entry ─► (nothing: main runs)    ┌──► fork_server::serve ──► fork ─┐
+//!             └─► marker ─► wire ─► hand-off ┤                                 │
+//!                    │        │        │     └──► run_child ◄── hand-off ◄─────┘
+//!                    └────────┴────────┴─ unusable: message, exit code 70
+//! ```
+//!
+//! Invariants:
+//!
+//! 1. A process with a marker never reaches `main`, whatever is wrong with the marker.
+//! 2. The marker is out of the environment before anything of the program runs.
+//! 3. The target runs only after every setting has been made and the hand-off has been checked.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::panic::{AssertUnwindSafe, PanicHookInfo};
+
+use procession_sys::image::Image;
+use procession_sys::runtime::{self, LastWord};
+use procession_sys::settings::{self, Stream};
+use procession_sys::start::{self, MARKER};
+use procession_sys::tether;
+use procession_sys::wire::Wire;
+
+use crate::codec::arguments_sealed::Decoding;
+use crate::codec::{self, Encoded};
+use crate::context::current_process;
+use crate::crash_point::crash_point;
+use crate::frame::{self, Frame, FrameError};
+use crate::handoff::{ChildHandoff, Handoff, Report, Role};
+use crate::start::fork_server;
+use crate::target::CallError;
+
+/// The exit code of a process that could not become what its marker says.
+pub(crate) const UNUSABLE: i32 = 70;
+
+/// The constructor. The loader runs it before `main` in every program that uses the library.
+#[used]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+static ENTRY: extern "C" fn() = entry;
+
+extern "C" fn entry() {
+    let Some(marker) = std::env::var_os(MARKER) else { return };
+    // In a library that is loaded the constructor runs as well, under the loader's lock. The marker
+    // is not for it: the executable's own constructor has seen it, or there is none.
+    if Image::main().offset_of(entry as *const () as usize).is_none() {
+        return;
+    }
+    crash_point!("entry.marked");
+    // SAFETY: before `main` there is one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(MARKER) };
+    let wire = start::parse_marker(&marker)
+        .ok_or_else(|| "it is malformed".to_owned())
+        .and_then(|marker| {
+            let wire = start::inherited_wire(&marker).map_err(|error| error.to_string())?;
+            Ok((wire, marker.nonce))
+        });
+    match wire {
+        Ok((wire, nonce)) => enter(wire, Some(nonce)),
+        Err(why) => give_up(&format!(
+            "the variable {MARKER} in the environment does not belong to this process ({why}); \
+             it is procession's own: unset it"
+        )),
+    }
+}
+
+/// Becomes what the first message on `wire` says.
+pub(crate) fn enter(wire: Wire, nonce: Option<u64>) -> ! {
+    crash_point!("entry.wired");
+    let mut frame = match Frame::receive(&wire, false) {
+        Ok(frame) => frame,
+        Err(FrameError::Closed) => runtime::exit_now(UNUSABLE), // the parent has died
+        Err(error) => give_up(&format!("no hand-off from the parent: {error}")),
+    };
+    let mut handles = frame.take_handles().into_iter().map(Some).collect();
+    let mut bytes: &[u8] = &frame;
+    let handoff = match codec::decode_from::<Handoff>(&mut bytes, &mut handles, "the hand-off") {
+        Ok(handoff) => handoff,
+        Err(error) => give_up(&format!("corrupt hand-off from the parent: {error}")),
+    };
+    if handoff.nonce != nonce.unwrap_or(0) {
+        give_up("the hand-off from the parent is meant for another process");
+    }
+    if handoff.image != Image::main().identity() {
+        let message = crate::target::NameError::OtherBuild.to_string();
+        fail(&wire, message);
+    }
+    crash_point!("entry.handed-off");
+    match handoff.role {
+        Role::Server { tether } => {
+            drop(frame);
+            fork_server::serve(wire, tether.0)
+        }
+        Role::Child(child) => run_child(*child, &frame, Decoding { bytes, handles }, wire),
+    }
+}
+
+/// Ends a process for which nobody waits at the other end of a wire.
+fn give_up(why: &str) -> ! {
+    eprintln!("procession: this process cannot become a child: {why}");
+    runtime::exit_now(UNUSABLE)
+}
+
+/// Ends a child that could not be set up; its parent gets the reason.
+fn fail(wire: &Wire, message: String) -> ! {
+    let report = Report::Bootstrap { message: message.clone() };
+    if report.send(wire, &Encoded::default()).is_err() {
+        give_up(&message);
+    }
+    runtime::exit_now(UNUSABLE)
+}
+
+/// Makes the settings, runs the target, reports, exits.
+fn run_child(child: ChildHandoff, _frame: &Frame, mut decoding: Decoding<'_>, wire: Wire) -> ! {
+    let wire: &'static Wire = Box::leak(Box::new(wire));
+    let ChildHandoff { target, identity, memory_limit, says_hello, .. } = child;
+    let settings = Settings {
+        tether: child.tether.map(|c| c.0),
+        streams: child.streams.map(|s| s.map(|c| c.0)),
+        directory: child.directory.map(|c| c.0),
+        group: child.group,
+        environment: child.environment,
+    };
+    if let Err(message) = settings.apply() {
+        fail(wire, message);
+    }
+    crash_point!("child.settings-made");
+    if says_hello {
+        let hello = Report::Hello { pid: procession_sys::process::current_pid() };
+        if let Err(error) = hello.send(wire, &Encoded::default()) {
+            give_up(&format!("its parent cannot be told of it: {error}"));
+        }
+        crash_point!("child.said-hello");
+    }
+    let entry = match target.find() {
+        Ok(entry) => entry,
+        Err(error) => fail(wire, error.to_string()),
+    };
+    settings::set_title(&identity.name);
+    identity.become_child();
+    let last_words = [
+        (LastWord::StackOverflow, prepared(&Report::StackOverflow)),
+        (LastWord::OutOfMemory, prepared(&Report::OutOfMemory { limit: memory_limit })),
+    ];
+    runtime::prepare_child(wire.handle(), last_words);
+    if let Some(limit) = memory_limit
+        && let Err(error) = settings::limit_memory(limit)
+    {
+        fail(wire, error.to_string());
+    }
+    let run = move || {
+        crash_point!("child.ready");
+        let (report, value) = run_reporting(wire, None, || entry.call(&mut decoding));
+        crash_point!("child.returned");
+        (report, value)
+    };
+    let (report, value) = on_main_thread(run);
+    let code = send_report(wire, &report, &value);
+    crash_point!("child.reported");
+    std::process::exit(code)
+}
+
+fn prepared(report: &Report) -> Vec<u8> {
+    report.encode().map(|encoded| frame::prepared(&encoded.bytes)).unwrap_or_default()
+}
+
+/// Runs `f` on the thread that is to be the child's main thread.
+fn on_main_thread<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    if runtime::TARGET_ON_MAIN_THREAD {
+        return f();
+    }
+    const STACK: usize = 8 << 20;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("main".to_owned()).stack_size(STACK);
+        let running = thread.spawn_scoped(scope, || {
+            runtime::install_altstack();
+            f()
+        });
+        match running.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(result)) => result,
+            // A destructor of a thread-local panicked: Rust has reported it and aborts itself.
+            Ok(Err(_)) => std::process::abort(),
+            Err(error) => give_up(&format!("its main thread cannot be started: {error}")),
+        }
+    })
+}
+
+thread_local! {
+    /// Where the last panic of the target was; `None` on threads that are not the target's.
+    static PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+}
+
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
+
+/// Runs a target, and turns whatever it does into a report.
+///
+/// With `previous`, panics are told to that hook; without, in procession's own words.
+pub(crate) fn run_reporting(
+    wire: &'static Wire,
+    previous: Option<Hook>,
+    f: impl FnOnce() -> Result<Encoded, CallError>,
+) -> (Report, Encoded) {
+    PANIC.set(Some(Default::default()));
+    let fallback = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        let backtrace = std::backtrace::Backtrace::capture();
+        let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+        let backtrace = if captured { backtrace.to_string() } else { String::new() };
+        let is_target = PANIC.with_borrow_mut(|panic| {
+            panic.as_mut().map(|panic| *panic = (location.clone(), backtrace.clone())).is_some()
+        });
+        match &previous {
+            Some(previous) => previous(info),
+            None if is_target => {
+                let (process, message) = (current_process(), message_of(info.payload()));
+                eprintln!(
+                    "\nprocess '{}' ({}) panicked at {location}:\n{message}\n{backtrace}",
+                    process.name(),
+                    process.pid()
+                );
+            }
+            None => fallback(info),
+        }
+        if cfg!(panic = "abort") && is_target {
+            let message = message_of(info.payload());
+            let _ = Report::Panicked { message, location, backtrace }.send(wire, &Encoded::default());
+        }
+    }));
+    match std::panic::catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => (Report::Value, value),
+        Ok(Err(CallError::Arguments(error))) => {
+            let (what, type_name, reason) = error.into_parts();
+            (Report::Arguments(what, type_name, reason), Encoded::default())
+        }
+        Ok(Err(CallError::Result(error))) => {
+            let (what, type_name, reason) = error.into_parts();
+            (Report::Result(what, type_name, reason), Encoded::default())
+        }
+        Err(payload) => {
+            let message = message_of(&*payload);
+            let (location, backtrace) = PANIC.take().unwrap_or_default();
+            (Report::Panicked { message, location, backtrace }, Encoded::default())
+        }
+    }
+}
+
+fn message_of(payload: &dyn Any) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic with a payload that is no text".to_owned())
+}
+
+/// Sends the report and returns the exit code that goes with it: 0, or 1 as CPython's.
+pub(crate) fn send_report(wire: &Wire, report: &Report, value: &Encoded) -> i32 {
+    let code = i32::from(!matches!(report, Report::Value));
+    match report.send(wire, value) {
+        Ok(()) => code,
+        Err(error) => {
+            // The value is there, but cannot be sent: no memory, no descriptor.
+            let type_name = "its type".to_owned();
+            let failed = Report::Result("the result".to_owned(), type_name, error.to_string());
+            if failed.send(wire, &Encoded::default()).is_err() {
+                eprintln!("procession: the result cannot be sent to the parent: {error}");
+            }
+            1
+        }
+    }
+}
+
+/// What a child changes of itself.
+struct Settings {
+    tether: Option<procession_sys::Handle>,
+    streams: [Option<procession_sys::Handle>; 3],
+    directory: Option<procession_sys::Handle>,
+    group: Option<u32>,
+    environment: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl Settings {
+    fn apply(self) -> Result<(), String> {
+        if let Some(tether) = self.tether {
+            tether::tie(tether).map_err(|e| format!("it cannot be tied to its parent's life: {e}"))?;
+        }
+        crash_point!("child.tied");
+        for (stream, handle) in [Stream::In, Stream::Out, Stream::Err].into_iter().zip(self.streams) {
+            if let Some(handle) = handle {
+                settings::set_stream(stream, handle)
+                    .map_err(|e| format!("a standard stream cannot be set: {e}"))?;
+            }
+        }
+        if let Some(group) = self.group
+            && (group == 0 || procession_sys::process::current_group() != group)
+        {
+            settings::enter_group(group).map_err(|e| format!("process group {group} cannot be entered: {e}"))?;
+        }
+        if let Some(directory) = self.directory {
+            settings::enter_directory(directory)
+                .map_err(|e| format!("the current directory cannot be entered: {e}"))?;
+        }
+        if let Some(environment) = self.environment {
+            let variable = |bytes| OsString::from_vec(bytes);
+            for (key, _) in std::env::vars_os() {
+                // SAFETY: before `main` there is one thread.
+                unsafe { std::env::remove_var(key) };
+            }
+            for (key, value) in environment {
+                // SAFETY: as above.
+                unsafe { std::env::set_var(variable(key), variable(value)) };
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Handles in values: written as a place in a table that travels beside the bytes.
+
+use std::cell::{Cell, RefCell};
+
+use procession_sys::{BorrowedHandle, Handle};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+thread_local! {
+    /// The table of the message that this thread is encoding now.
+    static SENDING: RefCell<Option<Vec<Handle>>> = const { RefCell::new(None) };
+    /// The handles of the message that this thread is decoding now.
+    static RECEIVED: RefCell<Option<Vec<Option<Handle>>>> = const { RefCell::new(None) };
+    /// What went wrong with a handle: postcard keeps no text of a custom error.
+    static REASON: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+const OUTSIDE: &str = "a procession handle crosses to another process only inside an argument, a result or a \
+     message of procession; it means nothing in any other format";
+
+/// Runs `f` while handles are written into `table`.
+pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> R {
+    REASON.take();
+    let outer = SENDING.replace(Some(std::mem::take(table)));
+    let result = f();
+    *table = SENDING.replace(outer).unwrap_or_default();
+    result
+}
+
+/// Runs `f` while handles are taken out of `table`.
+pub(super) fn with_received<R>(table: &mut Vec<Option<Handle>>, f: impl FnOnce() -> R) -> R {
+    REASON.take();
+    let outer = RECEIVED.replace(Some(std::mem::take(table)));
+    let result = f();
+    *table = RECEIVED.replace(outer).unwrap_or_default();
+    result
+}
+
+/// Takes the reason of the last failure in this thread that had to do with a handle.
+pub(super) fn take_reason() -> Option<String> {
+    REASON.take()
+}
+
+/// Keeps `reason` for [`take_reason`] and gives it back.
+fn keep(reason: String) -> String {
+    REASON.set(Some(reason.clone()));
+    reason
+}
+
+/// Writes a handle as its place in the current message's table.
+pub(crate) fn serialize<S: Serializer>(
+    handle: BorrowedHandle<'_>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let place = SENDING.with_borrow_mut(|table| {
+        let table = table.as_mut().ok_or_else(|| OUTSIDE.to_owned())?;
+        let copy = handle
+            .try_clone_to_owned()
+            .map_err(|error| keep(format!("its handle cannot be duplicated: {error}")))?;
+        table.push(copy);
+        Ok::<_, String>(table.len() - 1)
+    });
+    let place = place.map_err(ser::Error::custom)?;
+    serializer.serialize_u32(u32::try_from(place).unwrap_or(u32::MAX))
+}
+
+/// Takes the handle whose place comes next out of the current message's table.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Handle, D::Error> {
+    if RECEIVED.with_borrow(Option::is_none) {
+        return Err(de::Error::custom(OUTSIDE));
+    }
+    let place = u32::deserialize(deserializer)?;
+    let handle = RECEIVED.with_borrow_mut(|table| {
+        let slot = table.as_mut()?.get_mut(usize::try_from(place).ok()?)?;
+        slot.take()
+    });
+    handle.ok_or_else(|| {
+        de::Error::custom(keep(format!("it refers to handle {place}, which did not come with it")))
+    })
+}
+
+/// A bare handle as a part of one of the library's own messages.
+#[derive(Debug)]
+pub(crate) struct Carried(pub(crate) Handle);
+
+impl Serialize for Carried {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(procession_sys::borrow(&self.0), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Carried {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize(deserializer).map(Self)
+    }
+}

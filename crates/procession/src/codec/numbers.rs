@@ -1,0 +1,68 @@
+//! The short way for vectors of plain numbers: one copy instead of one call for each element.
+
+use std::mem::ManuallyDrop;
+
+use bytemuck::Pod;
+
+/// Calls `$then!(E)` for the `E` with `$T` being `Vec<E>`, if there is one.
+macro_rules! for_number_vectors {
+    ($id:expr, $then:ident) => {
+        for_number_vectors!(@ $id, $then, u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64)
+    };
+    (@ $id:expr, $then:ident, $($E:ty)*) => {
+        $(if $id == typeid::of::<Vec<$E>>() { $then!($E) })*
+    };
+}
+
+/// Appends `value` to `out` and returns true, if it is a vector of numbers.
+pub(super) fn encode<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> bool {
+    let id = typeid::of::<T>();
+    macro_rules! append {
+        ($E:ty) => {{
+            let vector: *const Vec<$E> = (&raw const *value).cast();
+            // SAFETY: the type ids are equal, so `value` is a `Vec<$E>`, borrowed for this call.
+            let vector = unsafe { &*vector };
+            append(vector, out);
+            return true;
+        }};
+    }
+    for_number_vectors!(id, append);
+    false
+}
+
+fn append<E: Pod>(numbers: &[E], out: &mut Vec<u8>) {
+    let bytes: &[u8] = bytemuck::cast_slice(numbers);
+    out.reserve(8 + bytes.len());
+    out.extend_from_slice(&(numbers.len() as u64).to_ne_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Takes a `T` from the front of `bytes`, if `T` is a vector of numbers.
+pub(super) fn decode<T>(bytes: &mut &[u8]) -> Option<Result<T, String>> {
+    let id = typeid::of::<T>();
+    macro_rules! take {
+        ($E:ty) => {{
+            return Some(take::<$E>(bytes).map(|vector| {
+                let vector = ManuallyDrop::new(vector);
+                let pointer: *const T = (&raw const vector).cast();
+                // SAFETY: the type ids are equal, so `T` is `Vec<$E>`; `ManuallyDrop` has the same
+                // layout and does not drop what is moved out here.
+                unsafe { pointer.read() }
+            }));
+        }};
+    }
+    for_number_vectors!(id, take);
+    None
+}
+
+fn take<E: Pod>(bytes: &mut &[u8]) -> Result<Vec<E>, String> {
+    let (length, rest) = bytes.split_first_chunk().ok_or("the bytes end before its length does")?;
+    let length = u64::from_ne_bytes(*length);
+    // The length is checked against what is there before anything is allocated for it.
+    let size = usize::try_from(length).ok().and_then(|n| n.checked_mul(size_of::<E>()));
+    let Some((numbers, rest)) = size.and_then(|size| rest.split_at_checked(size)) else {
+        return Err(format!("it claims {length} elements, but only {} bytes follow", rest.len()));
+    };
+    *bytes = rest;
+    Ok(bytemuck::allocation::pod_collect_to_vec(numbers))
+}

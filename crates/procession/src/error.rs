@@ -1,0 +1,90 @@
+//! The error that takes all others with `?`.
+
+use std::fmt;
+
+/// Implements `Error` for an error enum of which the named variants hold their cause, others none.
+macro_rules! sources {
+    ($($name:ident { $($variant:ident),* })*) => {
+        $(impl std::error::Error for $name {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                match self {
+                    $(Self::$variant(error) => Some(error),)*
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+pub(crate) use sources;
+
+/// Any error of this library.
+///
+/// Each operation has an error type of its own, which says what can happen there; this one is for
+/// functions that use several of them with `?`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A process could not be started.
+    Start(crate::StartError),
+    /// A child ended without a value.
+    Join(crate::JoinError),
+    /// A pipe could not be made.
+    Pipe(crate::PipeError),
+    /// A message could not be sent.
+    Send(crate::SendError),
+    /// No message was received.
+    Recv(crate::RecvError),
+    /// No message was there.
+    TryRecv(crate::TryRecvError),
+    /// No message was received in time.
+    RecvTimeout(crate::RecvTimeoutError),
+    /// Several things could not be waited for.
+    Wait(crate::WaitError),
+    /// The start method could not be set.
+    SetStartMethod(crate::SetStartMethodError),
+    /// The system refused something else.
+    Io(std::io::Error),
+}
+
+/// A result with any error of this library.
+pub type Result<T> = std::result::Result<T, Error>;
+
+macro_rules! from {
+    ($($variant:ident($error:ty))*) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        })*
+
+        impl fmt::Display for Error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant(error) => error.fmt(f),)*
+                }
+            }
+        }
+
+        impl std::error::Error for Error {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                // Display shows the inner error itself, so its source is the next link.
+                match self {
+                    $(Self::$variant(error) => error.source(),)*
+                }
+            }
+        }
+    };
+}
+
+from! {
+    Start(crate::StartError)
+    Join(crate::JoinError)
+    Pipe(crate::PipeError)
+    Send(crate::SendError)
+    Recv(crate::RecvError)
+    TryRecv(crate::TryRecvError)
+    RecvTimeout(crate::RecvTimeoutError)
+    Wait(crate::WaitError)
+    SetStartMethod(crate::SetStartMethodError)
+    Io(std::io::Error)
+}

@@ -1,0 +1,52 @@
+//! Processes as easy as threads.
+//!
+//! Start a function in a process of its own, and join it:
+//!
+//! ```
+//! fn work(number: u64) -> u64 {
+//!     number * number
+//! }
+//!
+//! let child = procession::spawn(work, (7,))?;
+//! assert_eq!(child.join()?, 49);
+//! # Ok::<(), procession::Error>(())
+//! ```
+//!
+//! There is no line to add to `main`, no attribute, no guard. A child that crashes, leaks or loops
+//! does so alone; its parent gets an error that says what happened.
+//!
+//! - [`spawn`], [`Process`], [`Child`]: start, settings, join and end; [`Run`] for a process that is
+//!   data; [`fork`] for closures that capture.
+//! - [`pipe`], [`duplex`], [`simplex`]: typed messages, with other ends of pipes inside them.
+//! - [`wait`]: several of these at once.
+//! - [`current_process`], [`parent_process`], [`active_children`]: who is who.
+
+mod bootstrap;
+mod codec;
+mod context;
+mod crash_point;
+mod error;
+mod frame;
+mod handoff;
+mod pipe;
+mod process;
+mod start;
+mod supervisor;
+mod target;
+mod wait;
+
+pub use codec::{Arguments, DecodeError, EncodeError};
+pub use context::{
+    ProcessInfo, SetStartMethodError, StartMethod, cpu_count, current_process, parent_process,
+    set_start_method,
+};
+pub use error::{Error, Result};
+pub use pipe::{
+    Connection, PipeError, Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError,
+    duplex, pipe, simplex,
+};
+pub use process::{Child, Group, JoinError, Process, active_children, spawn};
+pub use procession_sys::ExitStatus;
+pub use start::{StartError, fork};
+pub use target::{Run, Target};
+pub use wait::{WaitError, Waitable, wait};

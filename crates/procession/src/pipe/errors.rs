@@ -1,0 +1,156 @@
+//! What can go wrong with a pipe, an enum for each operation.
+
+use std::{fmt, io};
+
+use crate::codec::{DecodeError, EncodeError};
+
+/// Why a pipe could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PipeError {
+    /// The system refused: usually because this process has no free descriptor.
+    Io(io::Error),
+}
+
+/// Why a message could not be sent. The caller still has it: [`send`](crate::Connection::send)
+/// takes a reference.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// Every other end is gone: dropped, or its process has ended.
+    Closed,
+    /// The message could not be turned into bytes.
+    Encode(EncodeError),
+    /// The system refused.
+    Io(io::Error),
+}
+
+/// Why [`recv`](crate::Connection::recv) returned no message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// End of file: every other end is gone, and every message has been taken.
+    Closed,
+    /// Something was taken that is not a message of this type.
+    Decode(DecodeError),
+    /// The system refused.
+    Io(io::Error),
+}
+
+/// Why [`try_recv`](crate::Connection::try_recv) returned no message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// No message is there now.
+    Empty,
+    /// End of file: every other end is gone, and every message has been taken.
+    Closed,
+    /// Something was taken that is not a message of this type.
+    Decode(DecodeError),
+    /// The system refused.
+    Io(io::Error),
+}
+
+/// Why [`recv_timeout`](crate::Connection::recv_timeout) returned no message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// No message came in time.
+    Timeout,
+    /// End of file: every other end is gone, and every message has been taken.
+    Closed,
+    /// Something was taken that is not a message of this type.
+    Decode(DecodeError),
+    /// The system refused.
+    Io(io::Error),
+}
+
+const CLOSED: &str = "the other end of the pipe is gone";
+const REFUSED: &str = "the system refused to use the pipe";
+
+impl fmt::Display for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "a pipe cannot be made: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str(CLOSED),
+            Self::Encode(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "{REFUSED}: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str(CLOSED),
+            Self::Decode(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "{REFUSED}: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for TryRecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("no message is there yet"),
+            Self::Closed => f.write_str(CLOSED),
+            Self::Decode(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "{REFUSED}: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no message came in time"),
+            Self::Closed => f.write_str(CLOSED),
+            Self::Decode(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "{REFUSED}: {error}"),
+        }
+    }
+}
+
+impl From<TryRecvError> for RecvError {
+    /// `Empty`, which a caller that waits never sees, becomes an error of the system.
+    fn from(error: TryRecvError) -> Self {
+        match error {
+            TryRecvError::Empty => Self::Io(io::ErrorKind::WouldBlock.into()),
+            TryRecvError::Closed => Self::Closed,
+            TryRecvError::Decode(error) => Self::Decode(error),
+            TryRecvError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+impl From<TryRecvError> for RecvTimeoutError {
+    fn from(error: TryRecvError) -> Self {
+        match error {
+            TryRecvError::Empty => Self::Timeout,
+            TryRecvError::Closed => Self::Closed,
+            TryRecvError::Decode(error) => Self::Decode(error),
+            TryRecvError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+impl std::error::Error for PipeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let Self::Io(error) = self;
+        Some(error)
+    }
+}
+
+crate::error::sources! {
+    SendError { Encode, Io }
+    RecvError { Decode, Io }
+    TryRecvError { Decode, Io }
+    RecvTimeoutError { Decode, Io }
+}

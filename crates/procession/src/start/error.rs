@@ -1,0 +1,110 @@
+//! Why a process could not be started.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use crate::codec::EncodeError;
+use crate::target::NameError;
+
+/// Why a process could not be started. Nothing is left of the attempt.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An argument could not be turned into bytes.
+    Encode(EncodeError),
+    /// The target is not in the program's executable.
+    Target {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The name contains a NUL.
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A variable of the environment has an impossible name or value.
+    Environment {
+        /// The variable's name.
+        key: OsString,
+    },
+    /// The directory that was to be the child's current one cannot be used.
+    CurrentDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The process group cannot be joined.
+    Group {
+        /// The group.
+        id: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system has no room: no more processes, descriptors or memory are allowed.
+    Resources {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The fork server died again and again.
+    ForkServer {
+        /// What was seen last.
+        message: String,
+    },
+}
+
+impl StartError {
+    pub(crate) fn resources(doing: &'static str, source: io::Error) -> Self {
+        Self::Resources { doing, source }
+    }
+}
+
+impl From<NameError> for StartError {
+    fn from(error: NameError) -> Self {
+        Self::Target { message: error.to_string() }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(error) => error.fmt(f),
+            Self::Target { message } | Self::ForkServer { message } => f.write_str(message),
+            Self::Name { name } => write!(f, "the process name {name:?} contains a NUL; leave it out"),
+            Self::Environment { key } => write!(
+                f,
+                "the environment variable {key:?} is empty, or its name contains '=' or it contains a NUL"
+            ),
+            Self::CurrentDir { path, source } => {
+                write!(f, "the current directory {} cannot be used: {source}", path.display())
+            }
+            Self::Group { id, source } => write!(f, "the process group {id} cannot be joined: {source}"),
+            Self::Resources { doing, source } => {
+                write!(f, "a process cannot be started: the system refused to {doing}: {source}")?;
+                // EAGAIN: as many processes as are allowed; EMFILE and ENFILE: as many files.
+                match source.kind() {
+                    io::ErrorKind::WouldBlock => f.write_str("; no more processes are allowed (see ulimit -u)"),
+                    _ if matches!(source.raw_os_error(), Some(23 | 24)) => {
+                        f.write_str("; no more open files are allowed (see ulimit -n)")
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(error) => Some(error),
+            Self::CurrentDir { source, .. } | Self::Group { source, .. } | Self::Resources { source, .. } => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+}

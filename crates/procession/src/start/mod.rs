@@ -1,0 +1,149 @@
+//! Starting a process, by each of the start methods.
+
+mod error;
+mod fork;
+pub(crate) mod fork_server;
+mod spawn;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::sync::Arc;
+
+use procession_sys::image::Image;
+use procession_sys::settings;
+use procession_sys::wire::Wire;
+
+use crate::codec::{self, Carried, Encoded};
+use crate::context::{Identity, StartMethod, start_method};
+use crate::frame::MAX_FRAME_HANDLES;
+use crate::handoff::{ChildHandoff, Handoff, Role};
+use crate::process::Group;
+use crate::supervisor::{Record, Supervisor};
+use crate::target::TargetName;
+
+pub use error::StartError;
+pub use fork::fork;
+
+/// What the user has chosen for one process.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) name: Option<String>,
+    pub(crate) daemon: bool,
+    pub(crate) method: Option<StartMethod>,
+    pub(crate) group: Group,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) environment: Vec<EnvironmentChange>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) stdin: Option<Stdio>,
+    pub(crate) stdout: Option<Stdio>,
+    pub(crate) stderr: Option<Stdio>,
+}
+
+#[derive(Debug)]
+pub(crate) enum EnvironmentChange {
+    Set(OsString, OsString),
+    Remove(OsString),
+    Clear,
+}
+
+/// A process that runs.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) record: Arc<Record>,
+    pub(crate) wire: Wire,
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+    pub(crate) stderr: Option<ChildStderr>,
+}
+
+impl Started {
+    fn without_streams(record: Arc<Record>, wire: Wire) -> Self {
+        Self { record, wire, stdin: None, stdout: None, stderr: None }
+    }
+}
+
+/// Starts a process that runs `target` with `arguments`.
+pub(crate) fn start(
+    settings: Settings,
+    target: TargetName,
+    arguments: impl FnOnce(&mut Encoded) -> Result<(), codec::EncodeError>,
+) -> Result<Started, StartError> {
+    check(&settings)?;
+    let supervisor = Supervisor::get().map_err(|e| StartError::resources("watch children", e))?;
+    let identity = Identity::of_child(settings.name.clone(), settings.daemon);
+    let opened = |directory: &PathBuf| match settings::open_directory(directory) {
+        Ok(handle) => Ok(Carried(handle)),
+        Err(source) => Err(StartError::CurrentDir { path: directory.clone(), source }),
+    };
+    let child = ChildHandoff {
+        target,
+        tether: None,
+        streams: [None, None, None],
+        directory: settings.directory.as_ref().map(opened).transpose()?,
+        group: None,
+        environment: None,
+        memory_limit: settings.memory_limit,
+        says_hello: false,
+        identity,
+    };
+    // std's Stdio tells nobody what it is but std's Command, which starts programs: a process with
+    // streams of its own is always started anew.
+    let own_streams = settings.stdin.is_some() || settings.stdout.is_some() || settings.stderr.is_some();
+    match settings.method.unwrap_or_else(start_method) {
+        StartMethod::ForkServer if !own_streams => fork_server::start(supervisor, settings, child, arguments),
+        _ => spawn::start(supervisor, settings, child, arguments),
+    }
+}
+
+/// Refuses what no start method can make work.
+fn check(settings: &Settings) -> Result<(), StartError> {
+    if let Some(name) = settings.name.as_ref().filter(|name| name.contains('\0')) {
+        return Err(StartError::Name { name: name.clone() });
+    }
+    if let Group::Join(id) = settings.group
+        && (id == 0 || i32::try_from(id).is_err())
+    {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not the number of a group");
+        return Err(StartError::Group { id, source });
+    }
+    for change in &settings.environment {
+        let (key, value) = match change {
+            EnvironmentChange::Set(key, value) => (key, Some(value)),
+            EnvironmentChange::Remove(key) => (key, None),
+            EnvironmentChange::Clear => continue,
+        };
+        let bytes = key.as_encoded_bytes();
+        let bad_value = value.is_some_and(|v| v.as_encoded_bytes().contains(&0));
+        if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) || bad_value {
+            return Err(StartError::Environment { key: key.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Turns a hand-off and what follows it into bytes and handles.
+fn encode(
+    child: ChildHandoff,
+    nonce: u64,
+    arguments: impl FnOnce(&mut Encoded) -> Result<(), codec::EncodeError>,
+) -> Result<Encoded, StartError> {
+    let image = Image::main().identity();
+    let handoff = Handoff { nonce, image, role: Role::Child(Box::new(child)) };
+    let mut encoded = codec::encode(&handoff, "the hand-off").map_err(StartError::Encode)?;
+    arguments(&mut encoded).map_err(StartError::Encode)?;
+    if encoded.handles.len() > MAX_FRAME_HANDLES {
+        let reason = format!("they carry too many handles; the most is about {MAX_FRAME_HANDLES}");
+        return Err(StartError::Encode(codec::EncodeError::new::<()>("the arguments", reason)));
+    }
+    Ok(encoded)
+}
+
+/// The end of the program's tether that a child needs, if it shall not outlive the program.
+fn tether(supervisor: &Supervisor, child: &ChildHandoff) -> Result<Option<Carried>, StartError> {
+    if !child.identity.tethered {
+        return Ok(None);
+    }
+    let handle = supervisor.tether().handle().try_clone_to_owned();
+    handle.map(|handle| Some(Carried(handle))).map_err(|e| StartError::resources("pass on the tether", e))
+}

@@ -1,0 +1,333 @@
+//! Watches the children of this process: reaps, records, and lets nobody be forgotten.
+//!
+//! Every child has a [`Record`]. All records of living children are in one registry, and their
+//! death handles in one set, on which one thread sleeps; the thread exists only while there are
+//! children. Who waits for a child takes its handle out of the set meanwhile and reaps it itself,
+//! so that a death wakes one thread and not two.
+//!
+//! Invariants:
+//!
+//! 1. A child is reaped under its record's lock, by the process that started it, once.
+//! 2. A record leaves the registry only when its child is reaped, or its status is known lost.
+//! 3. The thread runs while the registry has a record or a start is under way.
+//!
+//! A forked copy of the process starts with a supervisor of its own: children of the original are
+//! not its children.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use procession_sys::process::{Process, Reaped, current_pid};
+use procession_sys::ready::{NUDGED, Set};
+use procession_sys::tether::Tether;
+use procession_sys::{BorrowedHandle, ExitStatus, runtime};
+
+use crate::start::fork_server::ServerSlot;
+
+/// A child of this process.
+#[derive(Debug)]
+pub(crate) struct Record {
+    token: u64,
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+    /// Not one of the user's children: the fork server.
+    internal: bool,
+    /// The process whose child it is; a forked copy of that process is not its parent.
+    owner: u32,
+    pub(crate) process: Process,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    end: Option<End>,
+    /// How many threads have taken the handle out of the set to wait themselves.
+    waiters: usize,
+}
+
+/// What is known of a child that is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Status(ExitStatus),
+    /// Something else in this program took its status.
+    Lost,
+}
+
+/// Why waiting for a child failed.
+#[derive(Debug)]
+pub(crate) enum WaitFailed {
+    NotOurChild,
+    Io(io::Error),
+}
+
+/// Everything this process knows of its children.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    registry: Mutex<Registry>,
+    set: Set,
+    tether: Tether,
+    pub(crate) server: ServerSlot,
+    next_token: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    records: HashMap<u64, Arc<Record>>,
+    /// Starts under way, whose records come.
+    starting: usize,
+    thread_runs: bool,
+}
+
+/// The supervisor of this process; null until its first start, and again in a forked copy.
+static SUPERVISOR: AtomicPtr<Supervisor> = AtomicPtr::new(std::ptr::null_mut());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code of a user runs under these locks, and what they guard is never left half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A promise that a record will come, or not: keeps the thread alive between the two.
+#[derive(Debug)]
+pub(crate) struct Starting(&'static Supervisor);
+
+impl Supervisor {
+    /// Returns the supervisor of this process, if it has started a child yet.
+    pub(crate) fn existing() -> Option<&'static Self> {
+        // ORDERING: Acquire pairs with the Release of the exchange in `get`.
+        let supervisor = SUPERVISOR.load(Ordering::Acquire);
+        // SAFETY: null, or leaked by `get` and never freed.
+        unsafe { supervisor.as_ref() }
+    }
+
+    /// Returns the supervisor of this process.
+    pub(crate) fn get() -> io::Result<&'static Self> {
+        static MAKING: Mutex<bool> = Mutex::new(false);
+        if let Some(supervisor) = Self::existing() {
+            return Ok(supervisor);
+        }
+        let mut hooked = lock(&MAKING);
+        if let Some(supervisor) = Self::existing() {
+            return Ok(supervisor);
+        }
+        if !*hooked {
+            runtime::in_fork_copy(forget_in_fork_copy)?;
+            runtime::at_exit(end_children_at_exit)?;
+            *hooked = true;
+        }
+        let supervisor = Box::leak(Box::new(Self {
+            registry: Mutex::default(),
+            set: Set::new()?,
+            tether: Tether::new()?,
+            server: ServerSlot::default(),
+            next_token: AtomicU64::new(0),
+        }));
+        // ORDERING: Release publishes the fields to the Acquire in `existing`.
+        SUPERVISOR.store(supervisor, Ordering::Release);
+        Ok(supervisor)
+    }
+
+    pub(crate) fn tether(&self) -> &Tether {
+        &self.tether
+    }
+
+    /// Announces a start, before the process exists: afterwards nothing may fail any more.
+    pub(crate) fn starting(&'static self) -> io::Result<Starting> {
+        let mut registry = lock(&self.registry);
+        if !registry.thread_runs {
+            let builder = std::thread::Builder::new().name("procession".to_owned()).stack_size(128 * 1024);
+            runtime::with_signals_blocked(|| builder.spawn(|| self.watch()))?;
+            registry.thread_runs = true;
+        }
+        registry.starting += 1;
+        Ok(Starting(self))
+    }
+
+    /// The thread: sleeps until a child dies that nobody waits for.
+    fn watch(&self) {
+        let mut tokens = Vec::new();
+        loop {
+            tokens.clear();
+            if let Err(error) = self.set.wait(&mut tokens) {
+                // Only a descriptor closed under us can do this; without the set nobody would be
+                // reaped, and saying so is all that is left.
+                eprintln!("procession: children can no longer be watched: {error}");
+                lock(&self.registry).thread_runs = false;
+                return;
+            }
+            for token in tokens.iter().filter(|t| **t != NUDGED) {
+                let record = lock(&self.registry).records.get(token).cloned();
+                if let Some(record) = record {
+                    // A failure leaves it in the set, and so for the next round.
+                    let _ = self.reap(&record);
+                }
+            }
+            let mut registry = lock(&self.registry);
+            if registry.records.is_empty() && registry.starting == 0 {
+                registry.thread_runs = false;
+                return;
+            }
+        }
+    }
+
+    /// Takes the status of a child that is dead, and forgets it.
+    fn reap(&self, record: &Arc<Record>) -> io::Result<Option<End>> {
+        let end = {
+            let mut state = lock(&record.state);
+            if state.end.is_none() {
+                state.end = match record.process.try_reap()? {
+                    Reaped::Running => None,
+                    Reaped::Dead(status) => Some(End::Status(status)),
+                    Reaped::Lost => Some(End::Lost),
+                };
+                if state.end.is_some() && state.waiters == 0 {
+                    self.set.remove(record.handle());
+                }
+            }
+            state.end
+        };
+        if end.is_some() {
+            let mut registry = lock(&self.registry);
+            let known = registry.records.remove(&record.token).is_some();
+            if known && registry.records.is_empty() && registry.starting == 0 {
+                self.set.nudge();
+            }
+        }
+        Ok(end)
+    }
+
+    /// Waits for a child to be dead, at most until `deadline`.
+    pub(crate) fn wait(record: &Arc<Record>, deadline: Option<Instant>) -> Result<Option<End>, WaitFailed> {
+        if let Some(end) = lock(&record.state).end {
+            return Ok(Some(end));
+        }
+        let supervisor = match Self::existing() {
+            Some(supervisor) if record.owner == current_pid() => supervisor,
+            _ => return Err(WaitFailed::NotOurChild),
+        };
+        {
+            let mut state = lock(&record.state);
+            state.waiters += 1;
+            if state.waiters == 1 && state.end.is_none() {
+                supervisor.set.remove(record.handle());
+            }
+        }
+        let waited = record.process.wait(deadline);
+        {
+            let mut state = lock(&record.state);
+            state.waiters -= 1;
+            let dead = matches!(waited, Ok(true));
+            if state.waiters == 0 && state.end.is_none() && !dead {
+                // If the kernel has no room for the watch, who holds the child still reaps it.
+                let _ = supervisor.set.add(record.handle(), record.token);
+            }
+        }
+        match waited {
+            Ok(true) => supervisor.reap(record).map_err(WaitFailed::Io),
+            Ok(false) => Ok(None),
+            Err(error) => Err(WaitFailed::Io(error)),
+        }
+    }
+
+    /// Returns the user's children that live.
+    pub(crate) fn children(&self) -> Vec<Arc<Record>> {
+        let mut records: Vec<_> = lock(&self.registry).records.values().cloned().collect();
+        records.retain(|record| !record.internal && !record.is_dead());
+        records.sort_by_key(|record| record.token);
+        records
+    }
+
+    fn all(&self) -> Vec<Arc<Record>> {
+        lock(&self.registry).records.values().cloned().collect()
+    }
+}
+
+impl Starting {
+    /// Records the process that came of the start.
+    pub(crate) fn started(self, process: Process, name: String, daemon: bool) -> io::Result<Arc<Record>> {
+        self.record(process, name, daemon, false)
+    }
+
+    /// Records a process of the library's own.
+    pub(crate) fn started_internal(self, process: Process, name: &str) -> io::Result<Arc<Record>> {
+        self.record(process, name.to_owned(), true, true)
+    }
+
+    fn record(self, process: Process, name: String, daemon: bool, internal: bool) -> io::Result<Arc<Record>> {
+        let supervisor = self.0;
+        let token = supervisor.next_token.fetch_add(1, Ordering::Relaxed);
+        let state = Mutex::new(State { end: None, waiters: 0 });
+        let record =
+            Arc::new(Record { token, name, daemon, internal, owner: current_pid(), process, state });
+        lock(&supervisor.registry).records.insert(token, Arc::clone(&record));
+        if let Err(error) = supervisor.set.add(record.handle(), token) {
+            // The kernel has no room to watch it: a child that nobody would reap must not run.
+            let _ = record.process.kill();
+            let _ = record.process.wait(None);
+            let _ = supervisor.reap(&record);
+            return Err(error);
+        }
+        Ok(record)
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let mut registry = lock(&self.0.registry);
+        registry.starting -= 1;
+        if registry.records.is_empty() && registry.starting == 0 {
+            self.0.set.nudge();
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
+        self.process.handle()
+    }
+
+    /// Tells whether it is dead, whoever has noticed.
+    pub(crate) fn is_dead(&self) -> bool {
+        lock(&self.state).end.is_some() || matches!(self.process.wait(Some(Instant::now())), Ok(true))
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        lock(&self.state).end
+    }
+}
+
+/// The hook in a forked copy: it has no children yet. The original's supervisor stays as it was in
+/// the copied memory, with locks that may be held for ever, and is never touched again.
+extern "C" fn forget_in_fork_copy() {
+    SUPERVISOR.store(std::ptr::null_mut(), Ordering::Release);
+}
+
+/// How long a daemon has for its `SIGTERM` before it is killed.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The hook at exit: daemons are ended, others are joined.
+extern "C" fn end_children_at_exit() {
+    end_children();
+}
+
+/// Ends the daemons and joins the others.
+pub(crate) fn end_children() {
+    let Some(supervisor) = Supervisor::existing() else { return };
+    let children = supervisor.all();
+    let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|record| record.daemon);
+    for daemon in &daemons {
+        let _ = if daemon.internal { daemon.process.kill() } else { daemon.process.terminate() };
+    }
+    let deadline = Instant::now() + GRACE;
+    for daemon in &daemons {
+        if !matches!(Supervisor::wait(daemon, Some(deadline)), Ok(Some(_))) {
+            let _ = daemon.process.kill();
+            let _ = Supervisor::wait(daemon, None);
+        }
+    }
+    for other in others {
+        let _ = Supervisor::wait(&other, None);
+    }
+}

@@ -1,0 +1,103 @@
+//! Waiting for several things at once.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use procession_sys::{BorrowedHandle, ready};
+
+use crate::pipe::{Connection, Receiver};
+use crate::process::Child;
+
+/// Something that [`wait`] can wait for: a [`Connection`], a [`Receiver`], a [`Child`].
+pub trait Waitable: sealed::Sealed {}
+
+mod sealed {
+    use procession_sys::BorrowedHandle;
+
+    /// Keeps the trait ours, and says how to wait.
+    pub trait Sealed {
+        /// The handle that is readable when there is something to do.
+        fn handle(&self) -> BorrowedHandle<'_>;
+    }
+}
+
+impl<S, R> Waitable for Connection<S, R> {}
+impl<S, R> sealed::Sealed for Connection<S, R> {
+    fn handle(&self) -> BorrowedHandle<'_> {
+        self.handle()
+    }
+}
+
+impl<M> Waitable for Receiver<M> {}
+impl<M> sealed::Sealed for Receiver<M> {
+    fn handle(&self) -> BorrowedHandle<'_> {
+        self.handle()
+    }
+}
+
+impl<R> Waitable for Child<R> {}
+impl<R> sealed::Sealed for Child<R> {
+    fn handle(&self) -> BorrowedHandle<'_> {
+        self.handle()
+    }
+}
+
+/// Why [`wait`] failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// Nothing to wait for was given, and no time limit: it would have been for ever.
+    Nothing,
+    /// The system refused.
+    Io(io::Error),
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("waiting for nothing without a time limit would never end"),
+            Self::Io(error) => write!(f, "the system refused to wait: {error}"),
+        }
+    }
+}
+
+crate::error::sources! {
+    WaitError { Io }
+}
+
+/// Waits until at least one of `things` is ready, and returns the places of those that are.
+///
+/// A connection is ready when a message or the end of file can be received, a child when it has
+/// ended. With a `timeout` of zero it only looks.
+///
+/// # Blocking
+///
+/// For at most `timeout`; without one, until something is ready. An empty result means that the
+/// time is over.
+///
+/// # Errors
+///
+/// - [`Nothing`](WaitError::Nothing): no things and no timeout.
+/// - [`Io`](WaitError::Io): the system refused.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let (a, b) = procession::pipe::<u8>()?;
+/// let (c, _d) = procession::pipe::<u8>()?;
+/// b.send(&1)?;
+/// assert_eq!(procession::wait(&[&c, &a], Some(Duration::from_secs(1)))?, [1]);
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec<usize>, WaitError> {
+    if things.is_empty() && timeout.is_none() {
+        return Err(WaitError::Nothing);
+    }
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let handles: Vec<_> = things.iter().map(|thing| thing.handle()).collect();
+    let ready = ready::wait(&handles, deadline).map_err(WaitError::Io)?;
+    Ok(ready.iter().enumerate().filter(|(_, ready)| **ready).map(|(place, _)| place).collect())
+}
