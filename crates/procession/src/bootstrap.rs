@@ -16,8 +16,6 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 
 use procession_sys::image::Image;
@@ -28,13 +26,13 @@ use procession_sys::tether;
 use procession_sys::wire::Wire;
 
 use crate::codec::arguments_sealed::Decoding;
-use crate::codec::{self, Encoded};
-use crate::context::current_process;
+use crate::codec::{self, Carried, Encoded};
+use crate::context::{Identity, current_process};
 use crate::crash_point::crash_point;
 use crate::frame::{self, Frame, FrameError};
-use crate::handoff::{ChildHandoff, Handoff, Report, Role};
+use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Report, Role};
 use crate::start::fork_server;
-use crate::target::CallError;
+use crate::target::{CallError, TargetName};
 
 /// The exit code of a process that could not become what its marker says.
 pub(crate) const UNUSABLE: i32 = 70;
@@ -61,7 +59,7 @@ extern "C" fn entry() {
             Ok((wire, marker.nonce))
         });
     match wire {
-        Ok((wire, nonce)) => enter(wire, Some(nonce)),
+        Ok((wire, nonce)) => enter(wire, Origin::Marker { nonce }),
         Err(why) => give_up(&format!(
             "the variable {MARKER} in the environment does not belong to this process ({why}); \
              it is procession's own: unset it"
@@ -69,8 +67,16 @@ extern "C" fn entry() {
     }
 }
 
+/// How a process got here.
+pub(crate) enum Origin {
+    /// Started anew, with a marker.
+    Marker { nonce: u64 },
+    /// Forked by a fork server, which has the environment of another moment.
+    Forked { environment: Option<EnvironmentBytes> },
+}
+
 /// Becomes what the first message on `wire` says.
-pub(crate) fn enter(wire: Wire, nonce: Option<u64>) -> ! {
+pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
     crash_point!("entry.wired");
     let mut frame = match Frame::receive(&wire, false) {
         Ok(frame) => frame,
@@ -83,7 +89,11 @@ pub(crate) fn enter(wire: Wire, nonce: Option<u64>) -> ! {
         Ok(handoff) => handoff,
         Err(error) => give_up(&format!("corrupt hand-off from the parent: {error}")),
     };
-    if handoff.nonce != nonce.unwrap_or(0) {
+    let (nonce, environment, forked) = match origin {
+        Origin::Marker { nonce } => (nonce, None, false),
+        Origin::Forked { environment } => (0, environment, true),
+    };
+    if handoff.nonce != nonce {
         give_up("the hand-off from the parent is meant for another process");
     }
     if handoff.image != Image::main().identity() {
@@ -94,9 +104,15 @@ pub(crate) fn enter(wire: Wire, nonce: Option<u64>) -> ! {
     match handoff.role {
         Role::Server { tether } => {
             drop(frame);
-            fork_server::serve(wire, tether.0)
+            match tether.into_handle() {
+                Some(tether) => fork_server::serve(wire, tether),
+                None => give_up("the hand-off from the parent lacks a handle"),
+            }
         }
-        Role::Child(child) => run_child(*child, &frame, Decoding { bytes, handles }, wire),
+        Role::Child(child) => {
+            let (settings, task) = split(*child, environment);
+            run_child(settings, task, forked, Decoding { bytes, handles }, wire)
+        }
     }
 }
 
@@ -115,22 +131,34 @@ fn fail(wire: &Wire, message: String) -> ! {
     runtime::exit_now(UNUSABLE)
 }
 
-/// Makes the settings, runs the target, reports, exits.
-fn run_child(child: ChildHandoff, _frame: &Frame, mut decoding: Decoding<'_>, wire: Wire) -> ! {
-    let wire: &'static Wire = Box::leak(Box::new(wire));
-    let ChildHandoff { target, identity, memory_limit, says_hello, .. } = child;
+/// What a child runs, and as whom.
+struct Task {
+    target: TargetName,
+    identity: Identity,
+    memory_limit: Option<u64>,
+}
+
+fn split(child: ChildHandoff, environment: Option<EnvironmentBytes>) -> (Settings, Task) {
+    let ChildHandoff { target, identity, tether, streams, directory, group, memory_limit } = child;
     let settings = Settings {
-        tether: child.tether.map(|c| c.0),
-        streams: child.streams.map(|s| s.map(|c| c.0)),
-        directory: child.directory.map(|c| c.0),
-        group: child.group,
-        environment: child.environment,
+        tether: tether.and_then(Carried::into_handle),
+        streams: streams.map(|stream| stream.and_then(Carried::into_handle)),
+        directory: directory.and_then(Carried::into_handle),
+        group,
+        environment,
     };
+    (settings, Task { target, identity, memory_limit })
+}
+
+/// Makes the settings, runs the target, reports, exits.
+fn run_child(settings: Settings, task: Task, forked: bool, mut decoding: Decoding<'_>, wire: Wire) -> ! {
+    let wire: &'static Wire = Box::leak(Box::new(wire));
+    let Task { target, identity, memory_limit } = task;
     if let Err(message) = settings.apply() {
         fail(wire, message);
     }
     crash_point!("child.settings-made");
-    if says_hello {
+    if forked {
         let hello = Report::Hello { pid: procession_sys::process::current_pid() };
         if let Err(error) = hello.send(wire, &Encoded::default()) {
             give_up(&format!("its parent cannot be told of it: {error}"));
@@ -143,15 +171,14 @@ fn run_child(child: ChildHandoff, _frame: &Frame, mut decoding: Decoding<'_>, wi
     };
     settings::set_title(&identity.name);
     identity.become_child();
-    let last_words = [
-        (LastWord::StackOverflow, prepared(&Report::StackOverflow)),
-        (LastWord::OutOfMemory, prepared(&Report::OutOfMemory { limit: memory_limit })),
-    ];
-    runtime::prepare_child(wire.handle(), last_words);
-    if let Some(limit) = memory_limit
-        && let Err(error) = settings::limit_memory(limit)
-    {
-        fail(wire, error.to_string());
+    prepare();
+    runtime::enter_child(wire.handle());
+    if let Some(limit) = memory_limit {
+        let word = prepared(&Report::OutOfMemory { limit: memory_limit });
+        runtime::set_last_word(LastWord::OutOfMemory, word);
+        if let Err(error) = settings::limit_memory(limit) {
+            fail(wire, error.to_string());
+        }
     }
     let run = move || {
         crash_point!("child.ready");
@@ -163,6 +190,15 @@ fn run_child(child: ChildHandoff, _frame: &Frame, mut decoding: Decoding<'_>, wi
     let code = send_report(wire, &report, &value);
     crash_point!("child.reported");
     std::process::exit(code)
+}
+
+/// Does for this process what is the same for every child; a fork server does it for its own.
+pub(crate) fn prepare() {
+    runtime::prepare(|| {
+        runtime::set_last_word(LastWord::StackOverflow, prepared(&Report::StackOverflow));
+        let no_limit = Report::OutOfMemory { limit: None };
+        runtime::set_last_word(LastWord::OutOfMemory, prepared(&no_limit));
+    });
 }
 
 fn prepared(report: &Report) -> Vec<u8> {
@@ -281,7 +317,7 @@ struct Settings {
     streams: [Option<procession_sys::Handle>; 3],
     directory: Option<procession_sys::Handle>,
     group: Option<u32>,
-    environment: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    environment: Option<EnvironmentBytes>,
 }
 
 impl Settings {
@@ -306,7 +342,7 @@ impl Settings {
                 .map_err(|e| format!("the current directory cannot be entered: {e}"))?;
         }
         if let Some(environment) = self.environment {
-            let variable = |bytes| OsString::from_vec(bytes);
+            let variable = settings::text_from_bytes;
             for (key, _) in std::env::vars_os() {
                 // SAFETY: before `main` there is one thread.
                 unsafe { std::env::remove_var(key) };

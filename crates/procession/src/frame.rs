@@ -153,7 +153,7 @@ impl Frame {
             let memory = handles.remove(0);
             let mapped = usize::try_from(length)
                 .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
-                .and_then(|length| View::map(&memory, length));
+                .and_then(|length| View::map(borrow(&memory), length));
             match mapped {
                 Ok(view) if behind == 0 => Body::InMemory(view),
                 Err(error) if error.kind() != io::ErrorKind::InvalidData => {

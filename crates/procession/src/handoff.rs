@@ -41,10 +41,7 @@ pub(crate) struct ChildHandoff {
     pub(crate) directory: Option<Carried>,
     /// The process group to be in; 0 for a new one.
     pub(crate) group: Option<u32>,
-    /// The whole environment, where it is not inherited.
-    pub(crate) environment: Option<Vec<(Vec<u8>, Vec<u8>)>>,
     pub(crate) memory_limit: Option<u64>,
-    pub(crate) says_hello: bool,
 }
 
 /// What a child says to its parent.
@@ -83,6 +80,17 @@ impl Report {
             result => result,
         }
     }
+}
+
+/// Variables and their values, as bytes.
+pub(crate) type EnvironmentBytes = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What a fork server is asked, together with the child's end of its wire.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) wire: Carried,
+    /// The child's whole environment, where it is not the server's.
+    pub(crate) environment: Option<EnvironmentBytes>,
 }
 
 /// What a fork server answers to a request, together with the child's death handle.

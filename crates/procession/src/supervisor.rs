@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,11 @@ struct Registry {
 /// The supervisor of this process; null until its first start, and again in a forked copy.
 static SUPERVISOR: AtomicPtr<Supervisor> = AtomicPtr::new(std::ptr::null_mut());
 
+/// Whether a thread is making it.
+static MAKING: AtomicBool = AtomicBool::new(false);
+/// Whether the hooks at exit and at fork are installed.
+static HOOKED: AtomicBool = AtomicBool::new(false);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code of a user runs under these locks, and what they guard is never left half-changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,18 +109,26 @@ impl Supervisor {
 
     /// Returns the supervisor of this process.
     pub(crate) fn get() -> io::Result<&'static Self> {
-        static MAKING: Mutex<bool> = Mutex::new(false);
         if let Some(supervisor) = Self::existing() {
             return Ok(supervisor);
         }
-        let mut hooked = lock(&MAKING);
-        if let Some(supervisor) = Self::existing() {
-            return Ok(supervisor);
+        // Not a mutex: one that another thread holds at a fork stays locked in the copy. The hook
+        // there releases this. The wait is for a few system calls, once in a program.
+        while MAKING.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
         }
-        if !*hooked {
+        let made = Self::existing().map_or_else(Self::make, Ok);
+        // ORDERING: Release and the Acquire above order one maker after another.
+        MAKING.store(false, Ordering::Release);
+        made
+    }
+
+    fn make() -> io::Result<&'static Self> {
+        // The C library keeps hooks for good, also in a copy.
+        if !HOOKED.load(Ordering::Relaxed) {
             runtime::in_fork_copy(forget_in_fork_copy)?;
             runtime::at_exit(end_children_at_exit)?;
-            *hooked = true;
+            HOOKED.store(true, Ordering::Relaxed);
         }
         let supervisor = Box::leak(Box::new(Self {
             registry: Mutex::default(),
@@ -302,6 +315,7 @@ impl Record {
 /// the copied memory, with locks that may be held for ever, and is never touched again.
 extern "C" fn forget_in_fork_copy() {
     SUPERVISOR.store(std::ptr::null_mut(), Ordering::Release);
+    MAKING.store(false, Ordering::Release);
 }
 
 /// How long a daemon has for its `SIGTERM` before it is killed.

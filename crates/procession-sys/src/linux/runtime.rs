@@ -1,11 +1,12 @@
 //! What Rust's runtime sets up before `main`, and hooks at fork and at exit.
 //!
-//! A child runs before `main`, so the runtime has set up nothing. [`prepare_child`] does it.
+//! A child runs before `main`, so the runtime has set up nothing. [`prepare`] does it.
 
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::SeqCst};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering::SeqCst};
 
 use crate::linux::tether;
 
@@ -25,22 +26,21 @@ pub enum LastWord {
     OutOfMemory,
 }
 
+/// Whether [`prepare`] has been called in this process or the one that it is a copy of.
+static PREPARED: AtomicBool = AtomicBool::new(false);
 /// Where the last word goes, by number; -1 for nowhere.
 static LAST_WORD_WIRE: AtomicI32 = AtomicI32::new(-1);
 /// The messages, prepared before anything can go wrong: `[overflow, memory]`.
 static LAST_WORDS: [AtomicPtr<Vec<u8>>; 2] =
     [AtomicPtr::new(std::ptr::null_mut()), AtomicPtr::new(std::ptr::null_mut())];
 
-/// Sets this child up as Rust's runtime would: `SIGPIPE` ignored, every other signal as it is by
-/// default and none blocked, a message when the stack overflows.
-///
-/// `messages` are sent over `wire` when it dies of a full stack or of missing memory.
-pub fn prepare_child(wire: impl std::os::fd::AsFd, messages: [(LastWord, Vec<u8>); 2]) {
-    use std::os::fd::AsRawFd;
-    LAST_WORD_WIRE.store(wire.as_fd().as_raw_fd(), SeqCst);
-    for (word, message) in messages {
-        LAST_WORDS[word as usize].store(Box::into_raw(Box::new(message)), SeqCst);
+/// Sets this process up as Rust's runtime would: `SIGPIPE` ignored, a message when the stack
+/// overflows. Once; a forked copy inherits it. `first` runs before anything can be told.
+pub fn prepare(first: impl FnOnce()) {
+    if PREPARED.swap(true, SeqCst) {
+        return;
     }
+    first();
     set_action(libc::SIGPIPE, libc::SIG_IGN, 0);
     install_altstack();
     let on_fault = on_fault as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
@@ -49,6 +49,16 @@ pub fn prepare_child(wire: impl std::os::fd::AsFd, messages: [(LastWord, Vec<u8>
     set_action(libc::SIGBUS, on_fault as usize, flags);
     let on_abort = on_abort as extern "C" fn(c_int);
     set_action(libc::SIGABRT, on_abort as usize, libc::SA_ONSTACK);
+}
+
+/// Chooses the bytes that a child sends over its wire when it dies like that.
+pub fn set_last_word(word: LastWord, message: Vec<u8>) {
+    LAST_WORDS[word as usize].store(Box::into_raw(Box::new(message)), SeqCst);
+}
+
+/// Makes this prepared process a child: last words go to `wire`, and no signal is blocked.
+pub fn enter_child(wire: BorrowedFd<'_>) {
+    LAST_WORD_WIRE.store(wire.as_raw_fd(), SeqCst);
     unblock_all_signals();
 }
 
@@ -107,7 +117,7 @@ fn say(word: LastWord) {
     let wire = LAST_WORD_WIRE.load(SeqCst);
     let message = LAST_WORDS[word as usize].load(SeqCst);
     if wire >= 0 && !message.is_null() {
-        // SAFETY: the message was leaked by `prepare_child` and is never changed.
+        // SAFETY: the message was leaked by `set_last_word` and is never changed.
         let message = unsafe { &*message };
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         // SAFETY: send is allowed in a handler and reads the message only.

@@ -1,7 +1,9 @@
 //! What a child changes of itself before it runs its target.
 
 use std::io;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -117,6 +119,12 @@ pub fn set_title(name: &str) {
         // A title is a courtesy: without it the child runs as well.
         let _ = rustix::thread::set_name(&name);
     }
+}
+
+/// Turns the bytes of a text of the system's back into one.
+#[must_use]
+pub fn text_from_bytes(bytes: Vec<u8>) -> OsString {
+    OsString::from_vec(bytes)
 }
 
 /// Closes every descriptor from 3 up but `keep`.

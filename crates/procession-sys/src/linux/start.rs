@@ -33,6 +33,11 @@ pub fn command() -> Command {
     command
 }
 
+/// Puts the process that `command` will start into a process group; 0 makes a new one.
+pub fn set_group(command: &mut Command, group: u32) {
+    command.process_group(group.cast_signed());
+}
+
 /// Starts `command` with `wire` as the one handle it inherits, and the marker that names it.
 ///
 /// The wire travels as a standard stream that the caller has not set, so it is never inheritable

@@ -46,17 +46,26 @@ fn keep(reason: String) -> String {
     reason
 }
 
-/// Writes a handle as its place in the current message's table.
+/// Writes a handle as its place in the current message's table, which gets a duplicate.
 pub(crate) fn serialize<S: Serializer>(
     handle: BorrowedHandle<'_>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
+    let duplicate = || {
+        handle
+            .try_clone_to_owned()
+            .map_err(|error| keep(format!("its handle cannot be duplicated: {error}")))
+    };
+    serialize_owned(duplicate, serializer)
+}
+
+fn serialize_owned<S: Serializer>(
+    handle: impl FnOnce() -> Result<Handle, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let place = SENDING.with_borrow_mut(|table| {
         let table = table.as_mut().ok_or_else(|| OUTSIDE.to_owned())?;
-        let copy = handle
-            .try_clone_to_owned()
-            .map_err(|error| keep(format!("its handle cannot be duplicated: {error}")))?;
-        table.push(copy);
+        table.push(handle()?);
         Ok::<_, String>(table.len() - 1)
     });
     let place = place.map_err(ser::Error::custom)?;
@@ -78,18 +87,30 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     })
 }
 
-/// A bare handle as a part of one of the library's own messages.
+/// A bare handle as a part of one of the library's own messages, given away when it is written.
 #[derive(Debug)]
-pub(crate) struct Carried(pub(crate) Handle);
+pub(crate) struct Carried(RefCell<Option<Handle>>);
+
+impl Carried {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self(RefCell::new(Some(handle)))
+    }
+
+    /// Takes the handle out.
+    pub(crate) fn into_handle(self) -> Option<Handle> {
+        self.0.take()
+    }
+}
 
 impl Serialize for Carried {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serialize(procession_sys::borrow(&self.0), serializer)
+        let given = || self.0.take().ok_or_else(|| keep("its handle was given away before".to_owned()));
+        serialize_owned(given, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Carried {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize(deserializer).map(Self)
+        deserialize(deserializer).map(Self::new)
     }
 }

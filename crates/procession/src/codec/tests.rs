@@ -59,7 +59,7 @@ fn left_over_bytes_are_an_error() {
 #[test]
 fn handles_need_the_library_around_them() {
     let handle = procession_sys::settings::null().expect("null");
-    let json = serde_json::to_string(&Carried(handle)).expect_err("not in JSON");
+    let json = serde_json::to_string(&Carried::new(handle)).expect_err("not in JSON");
     assert!(json.to_string().contains("only inside an argument"), "{json}");
     let back = serde_json::from_str::<Carried>("0").expect_err("not from JSON");
     assert!(back.to_string().contains("only inside an argument"), "{back}");
@@ -67,7 +67,7 @@ fn handles_need_the_library_around_them() {
 
 #[test]
 fn handles_travel_beside_the_bytes_and_are_taken_once() {
-    let null = || Carried(procession_sys::settings::null().expect("null"));
+    let null = || Carried::new(procession_sys::settings::null().expect("null"));
     let encoded = encode(&(1u8, null(), null()), "the message").expect("encode");
     assert_eq!(encoded.handles.len(), 2);
     let _: (u8, Carried, Carried) =

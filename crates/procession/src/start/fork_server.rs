@@ -18,7 +18,6 @@
 //! names it; the end of file means there is none, and the start is tried again with a new server.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use procession_sys::image::Image;
@@ -30,11 +29,11 @@ use procession_sys::{Handle, runtime, tether as tethers};
 
 use super::spawn::new_nonce;
 use super::{EnvironmentChange, Settings, StartError, Started, encode, tether};
-use crate::bootstrap;
+use crate::bootstrap::{self, Origin};
 use crate::codec::{self, Carried, EncodeError, Encoded};
 use crate::crash_point::crash_point;
 use crate::frame::{self, Frame};
-use crate::handoff::{ChildHandoff, Handoff, Reply, Report, Role};
+use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Request, Role};
 use crate::process::Group;
 use crate::supervisor::{Record, Supervisor};
 
@@ -73,52 +72,40 @@ pub(super) fn start(
 ) -> Result<Started, StartError> {
     let resources = StartError::resources;
     child.tether = tether(supervisor, &child)?;
-    child.says_hello = true;
     for (stream, carried) in settings::standard_streams().into_iter().zip(&mut child.streams) {
         let stream = stream.map(|stream| stream.try_clone_to_owned()).transpose();
-        *carried = stream.map_err(|e| resources("pass on a stream", e))?.map(Carried);
+        *carried = stream.map_err(|e| resources("pass on a stream", e))?.map(Carried::new);
     }
     if child.directory.is_none() {
         let here = settings::open_directory(".".as_ref()).map_err(|source| StartError::CurrentDir {
             path: ".".into(),
             source,
         })?;
-        child.directory = Some(Carried(here));
+        child.directory = Some(Carried::new(here));
     }
     child.group = Some(match settings.group {
         Group::Inherit => process::current_group(),
         Group::New => 0,
         Group::Join(id) => id,
     });
-    let wanted = environment(&settings.environment);
     let (name, daemon) = (child.identity.name.clone(), child.identity.daemon);
+    let wanted = environment(&settings.environment);
+    // Before the lock: this runs code of the user's, which may start processes itself.
+    let encoded = encode(child, 0, arguments)?;
 
     let mut slot = supervisor.server.0.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = None;
-    let mut encoded = None;
-    let mut arguments = Some(arguments);
-    let mut child = Some(child);
     for _ in 0..ATTEMPTS {
         let server = match &*slot {
             Some(server) if !server.record.is_dead() => server,
             _ => slot.insert(launch(supervisor)?),
         };
-        // The whole environment travels when the server's is not the wanted one. A server that is
-        // launched anew inherits what the program has now, so what was encoded for the old one
-        // stays right: at worst it says more than needed.
-        if let (Some(mut child), Some(arguments)) = (child.take(), arguments.take()) {
-            if wanted != server.environment {
-                let bytes = |text: &OsString| text.clone().into_vec();
-                child.environment = Some(wanted.iter().map(|(k, v)| (bytes(k), bytes(v))).collect());
-            }
-            encoded = Some(encode(child, 0, arguments)?);
-        }
-        let Some(encoded) = &encoded else { break };
         let (ours, theirs) = Wire::pair().map_err(|e| resources("make a wire", e))?;
         frame::send(&ours, [&encoded.bytes, &[]], &encoded.handles)
             .map_err(|e| resources("hand the arguments over", e))?;
+        let differs = (wanted != server.environment).then(|| to_bytes(&wanted));
         let starting = supervisor.starting().map_err(|e| resources("start a thread", e))?;
-        match server.request(theirs, &ours) {
+        match server.request(theirs, differs, &ours) {
             Requested::Process(process) => {
                 // The child does this itself, too. Done from both sides it is true when it runs
                 // and true when `start` returns.
@@ -152,10 +139,12 @@ pub(super) fn start(
 
 impl Server {
     /// Asks for one child that reads its hand-off from `theirs`.
-    fn request(&self, theirs: Wire, ours: &Wire) -> Requested {
-        let theirs = [theirs.into_handle()];
-        let sent = frame::send(&self.wire, [&[], &[]], &theirs);
-        drop(theirs);
+    fn request(&self, theirs: Wire, environment: Option<EnvironmentBytes>, ours: &Wire) -> Requested {
+        let request = Request { wire: Carried::new(theirs.into_handle()), environment };
+        let sent = match codec::encode(&request, "the request") {
+            Ok(request) => frame::send(&self.wire, [&request.bytes, &[]], &request.handles),
+            Err(error) => Err(std::io::Error::other(error)),
+        };
         let reply = match sent {
             Ok(()) => Frame::receive(&self.wire, true).map_err(|error| error.to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
@@ -166,7 +155,10 @@ impl Server {
             codec::decode::<Reply>(&frame, handles, "the reply").map_err(|error| error.to_string())
         });
         match reply {
-            Ok(Reply::Started { pid, handle }) => Requested::Process(Process::from_handle(pid, handle.0)),
+            Ok(Reply::Started { pid, handle }) => match handle.into_handle() {
+                Some(handle) => Requested::Process(Process::from_handle(pid, handle)),
+                None => self.adopt(ours, "it sent no handle".to_owned()),
+            },
             Ok(Reply::Failed { code }) => Requested::Refused(std::io::Error::from_raw_os_error(code)),
             Err(why) => self.adopt(ours, why),
         }
@@ -211,12 +203,17 @@ fn environment(changes: &[EnvironmentChange]) -> Environment {
     environment
 }
 
+fn to_bytes(environment: &Environment) -> EnvironmentBytes {
+    let bytes = |text: &OsString| text.clone().into_encoded_bytes();
+    environment.iter().map(|(key, value)| (bytes(key), bytes(value))).collect()
+}
+
 /// Starts a server.
 fn launch(supervisor: &'static Supervisor) -> Result<Server, StartError> {
     let resources = StartError::resources;
     let nonce = new_nonce();
     let tether = supervisor.tether().handle().try_clone_to_owned();
-    let tether = Carried(tether.map_err(|e| resources("pass on the tether", e))?);
+    let tether = Carried::new(tether.map_err(|e| resources("pass on the tether", e))?);
     let handoff = Handoff { nonce, image: Image::main().identity(), role: Role::Server { tether } };
     let encoded = codec::encode(&handoff, "the hand-off").map_err(StartError::Encode)?;
     let (ours, theirs) = Wire::pair().map_err(|e| resources("make a wire", e))?;
@@ -242,16 +239,17 @@ pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
         runtime::exit_now(bootstrap::UNUSABLE);
     }
     crash_point!("server.ready");
-    // The image is read once here, and not by every child again.
+    // What is the same for every child is done once, here.
     let _ = Image::main().identity();
+    bootstrap::prepare();
     loop {
-        let request = Frame::receive(&wire, true).map(|mut frame| frame.take_handles().pop());
-        let theirs = match request {
-            Ok(Some(theirs)) => theirs,
-            Ok(None) => continue,
-            // End of file, or a wire that cannot be used any more: the program launches another.
-            Err(_) => runtime::exit_now(0),
+        // End of file, or a wire that cannot be used any more: the program launches another.
+        let Ok(mut request) = Frame::receive(&wire, true) else { runtime::exit_now(0) };
+        let handles = request.take_handles();
+        let Ok(request) = codec::decode::<Request>(&request, handles, "the request") else {
+            runtime::exit_now(bootstrap::UNUSABLE)
         };
+        let (theirs, environment) = (request.wire.into_handle(), request.environment);
         crash_point!("server.requested");
         // SAFETY: the server is single-threaded: it has started no thread, and before `main`
         // nothing else runs.
@@ -260,15 +258,15 @@ pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
                 drop(wire);
                 tethers::untie_copy();
                 crash_point!("entry.forked");
-                match Wire::from_handle(theirs) {
-                    Ok(wire) => bootstrap::enter(wire, None),
-                    Err(_) => runtime::exit_now(bootstrap::UNUSABLE),
+                match theirs.map(Wire::from_handle) {
+                    Some(Ok(wire)) => bootstrap::enter(wire, Origin::Forked { environment }),
+                    _ => runtime::exit_now(bootstrap::UNUSABLE),
                 }
             }
             Ok(Fork::Parent(child)) => {
                 crash_point!("server.forked");
                 let pid = child.pid();
-                Reply::Started { pid, handle: Carried(child.into_handle()) }
+                Reply::Started { pid, handle: Carried::new(child.into_handle()) }
             }
             Err(error) => Reply::Failed { code: error.raw_os_error().unwrap_or(0) },
         };

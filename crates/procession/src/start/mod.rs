@@ -73,7 +73,7 @@ pub(crate) fn start(
     let supervisor = Supervisor::get().map_err(|e| StartError::resources("watch children", e))?;
     let identity = Identity::of_child(settings.name.clone(), settings.daemon);
     let opened = |directory: &PathBuf| match settings::open_directory(directory) {
-        Ok(handle) => Ok(Carried(handle)),
+        Ok(handle) => Ok(Carried::new(handle)),
         Err(source) => Err(StartError::CurrentDir { path: directory.clone(), source }),
     };
     let child = ChildHandoff {
@@ -82,9 +82,7 @@ pub(crate) fn start(
         streams: [None, None, None],
         directory: settings.directory.as_ref().map(opened).transpose()?,
         group: None,
-        environment: None,
         memory_limit: settings.memory_limit,
-        says_hello: false,
         identity,
     };
     // std's Stdio tells nobody what it is but std's Command, which starts programs: a process with
@@ -145,5 +143,5 @@ fn tether(supervisor: &Supervisor, child: &ChildHandoff) -> Result<Option<Carrie
         return Ok(None);
     }
     let handle = supervisor.tether().handle().try_clone_to_owned();
-    handle.map(|handle| Some(Carried(handle))).map_err(|e| StartError::resources("pass on the tether", e))
+    handle.map(|handle| Some(Carried::new(handle))).map_err(|e| StartError::resources("pass on the tether", e))
 }

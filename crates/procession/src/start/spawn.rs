@@ -1,11 +1,10 @@
 //! Spawn: the executable is started anew.
 
 use std::hash::{BuildHasher, RandomState};
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use procession_sys::settings;
-use procession_sys::start::{StreamsSet, command, execute};
+use procession_sys::start::{StreamsSet, command, execute, set_group};
 use procession_sys::wire::Wire;
 
 use super::{EnvironmentChange, Settings, StartError, Started, encode, tether};
@@ -28,8 +27,8 @@ pub(super) fn start(
     change_environment(&mut command, &settings.environment);
     match settings.group {
         Group::Inherit => {}
-        Group::New => _ = command.process_group(0),
-        Group::Join(id) => _ = command.process_group(id.cast_signed()),
+        Group::New => set_group(&mut command, 0),
+        Group::Join(id) => set_group(&mut command, id),
     }
     let set = StreamsSet {
         stdin: settings.stdin.is_some(),
@@ -42,7 +41,7 @@ pub(super) fn start(
             Some(stream) => stream.try_clone_to_owned(),
             None => settings::null(),
         };
-        child.streams[place] = Some(Carried(stream.map_err(|e| resources("pass on a stream", e))?));
+        child.streams[place] = Some(Carried::new(stream.map_err(|e| resources("pass on a stream", e))?));
     }
     settings.stdin.take().map(|stdio| command.stdin(stdio));
     settings.stdout.take().map(|stdio| command.stdout(stdio));
