@@ -313,6 +313,8 @@ pub mod runtime {
     pub fn enter_child(_: BorrowedHandle<'_>) {}
     /// Does nothing: there are no children.
     pub fn install_altstack() {}
+    /// Does nothing: there are no children.
+    pub fn begin_target() {}
     /// Does nothing: there are no signals.
     pub fn block_all_signals() {}
 

@@ -181,6 +181,7 @@ fn run_child(settings: Settings, task: Task, forked: bool, mut decoding: Decodin
         }
     }
     let run = move || {
+        runtime::begin_target();
         crash_point!("child.ready");
         let (report, value) = run_reporting(wire, None, || entry.call(&mut decoding));
         crash_point!("child.returned");

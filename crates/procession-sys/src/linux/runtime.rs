@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 
 use crate::linux::tether;
 
@@ -26,6 +26,8 @@ pub enum LastWord {
     OutOfMemory,
 }
 
+/// An address in a frame near the base of the stack that the target runs on; 0 before it runs.
+static TARGET_STACK: AtomicUsize = AtomicUsize::new(0);
 /// Whether [`prepare`] has been called in this process or the one that it is a copy of.
 static PREPARED: AtomicBool = AtomicBool::new(false);
 /// Where the last word goes, by number; -1 for nowhere.
@@ -47,8 +49,8 @@ pub fn prepare(first: impl FnOnce()) {
     let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     set_action(libc::SIGSEGV, on_fault as usize, flags);
     set_action(libc::SIGBUS, on_fault as usize, flags);
-    let on_abort = on_abort as extern "C" fn(c_int);
-    set_action(libc::SIGABRT, on_abort as usize, libc::SA_ONSTACK);
+    let on_abort = on_abort as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+    set_action(libc::SIGABRT, on_abort as usize, flags);
 }
 
 /// Chooses the bytes that a child sends over its wire when it dies like that.
@@ -60,6 +62,12 @@ pub fn set_last_word(word: LastWord, message: Vec<u8>) {
 pub fn enter_child(wire: BorrowedFd<'_>) {
     LAST_WORD_WIRE.store(wire.as_raw_fd(), SeqCst);
     unblock_all_signals();
+}
+
+/// Says that the calling thread runs the target from here on.
+pub fn begin_target() {
+    let here = 0u8;
+    TARGET_STACK.store(&raw const here as usize, SeqCst);
 }
 
 /// Gives the calling thread a stack for its signal handlers, on which an overflow can be told.
@@ -103,14 +111,40 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
     set_action(signal, libc::SIG_DFL, 0);
 }
 
-/// An abort while the last error of the C library is "no memory" is a failed allocation.
-extern "C" fn on_abort(_: c_int) {
-    if io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM) {
+/// An abort from within the allocator's error handler is a failed allocation.
+extern "C" fn on_abort(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    let no_memory = io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
+    if no_memory || stack_pointer(context).is_some_and(allocation_failed) {
         say(LastWord::OutOfMemory);
     }
     set_action(libc::SIGABRT, libc::SIG_DFL, 0);
     // SAFETY: raise is allowed in a handler; the signal comes again when this handler returns.
     unsafe { libc::raise(libc::SIGABRT) };
+}
+
+/// Tells whether a return address into `handle_alloc_error` is on the stack from `pointer` up.
+///
+/// Rust aborts after a failed allocation as after anything else, and what it prints may have
+/// changed the C library's last error. But the function that every failed allocation goes through
+/// never returns, so its return addresses are on the stack of no thread but one that is in it.
+fn allocation_failed(pointer: usize) -> bool {
+    /// More than the frames between that function and the abort need.
+    const SCANNED: usize = 16 * 1024;
+    /// The function does nothing but call another: its code is short.
+    const CODE: usize = 64;
+    let base = TARGET_STACK.load(SeqCst);
+    // Another thread's stack ends somewhere unknown: there only the error number can tell.
+    if !(pointer..pointer.saturating_add(64 << 20)).contains(&base) {
+        return false;
+    }
+    let handler = std::alloc::handle_alloc_error as *const () as usize;
+    let end = base.min(pointer + SCANNED);
+    (pointer.next_multiple_of(8)..end.saturating_sub(8)).step_by(8).any(|address| {
+        // SAFETY: between a thread's stack pointer and the frame at its base everything is mapped,
+        // and this thread, interrupted below, changes none of it.
+        let word = unsafe { (address as *const usize).read_volatile() };
+        (handler..=handler + CODE).contains(&word)
+    })
 }
 
 fn say(word: LastWord) {

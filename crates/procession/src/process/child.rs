@@ -185,7 +185,7 @@ impl<R: DeserializeOwned> Child<R> {
 
     /// Brings together how the process ended and what it said last.
     fn value(&self, status: Result<ExitStatus, JoinError>) -> Result<R, JoinError> {
-        let (report, frame, rest, handles) = match self.last_report() {
+        let (report, frame, rest, handles) = match self.report() {
             Some(found) => found,
             None => return Err(status.map_or_else(|error| error, JoinError::ended)),
         };
@@ -223,23 +223,23 @@ impl<R: DeserializeOwned> Child<R> {
         })
     }
 
-    /// Takes the last thing that the dead child has said: the report, its frame, and how many of
-    /// the frame's bytes follow the report.
-    fn last_report(&self) -> Option<(Report, Frame, usize, Vec<Option<Handle>>)> {
-        let mut last = None;
+    /// Takes what the dead child has said: the report, its frame, and how many of the frame's
+    /// bytes follow the report.
+    fn report(&self) -> Option<(Report, Frame, usize, Vec<Option<Handle>>)> {
         // What is no report comes from a target that has scribbled over its descriptors: only what
         // can be read counts.
         while let Ok(mut frame) = Frame::receive(&self.wire, false) {
             let mut handles = frame.take_handles().into_iter().map(Some).collect();
             let mut bytes: &[u8] = &frame;
-            let Ok(report) = codec::decode_from(&mut bytes, &mut handles, "the report") else { continue };
-            if matches!(report, Report::Hello { .. }) {
-                continue;
+            match codec::decode_from(&mut bytes, &mut handles, "the report") {
+                Ok(Report::Hello { .. }) | Err(_) => {}
+                Ok(report) => {
+                    let rest = bytes.len();
+                    return Some((report, frame, rest, handles));
+                }
             }
-            let rest = bytes.len();
-            last = Some((report, frame, rest, handles));
         }
-        last
+        None
     }
 }
 

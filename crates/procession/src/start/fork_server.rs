@@ -244,11 +244,13 @@ pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
     bootstrap::prepare();
     loop {
         // End of file, or a wire that cannot be used any more: the program launches another.
-        let Ok(mut request) = Frame::receive(&wire, true) else { runtime::exit_now(0) };
-        let handles = request.take_handles();
-        let Ok(request) = codec::decode::<Request>(&request, handles, "the request") else {
+        let Ok(mut frame) = Frame::receive(&wire, true) else { runtime::exit_now(0) };
+        let handles = frame.take_handles();
+        let Ok(request) = codec::decode::<Request>(&frame, handles, "the request") else {
             runtime::exit_now(bootstrap::UNUSABLE)
         };
+        // Its buffer is the one into which the copy receives: warm, and not cleared again.
+        drop(frame);
         let (theirs, environment) = (request.wire.into_handle(), request.environment);
         crash_point!("server.requested");
         // SAFETY: the server is single-threaded: it has started no thread, and before `main`
