@@ -120,7 +120,10 @@ mod tests {
     fn display_names_the_signal() {
         assert_eq!(ExitStatus::from_code(2).to_string(), "exit code 2");
         assert_eq!(ExitStatus::from_signal(9, false).to_string(), "signal 9 (SIGKILL)");
-        assert_eq!(ExitStatus::from_signal(11, true).to_string(), "signal 11 (SIGSEGV), core dumped");
+        assert_eq!(
+            ExitStatus::from_signal(11, true).to_string(),
+            "signal 11 (SIGSEGV), core dumped"
+        );
         assert_eq!(ExitStatus::from_signal(40, false).to_string(), "signal 40");
     }
 }

@@ -30,5 +30,5 @@ use unsupported as os;
 mod exit_status;
 
 pub use exit_status::ExitStatus;
-pub use os::{image, memory, process, ready, runtime, settings, start, tether, wire};
 pub use os::{BorrowedHandle, Handle, borrow};
+pub use os::{image, memory, process, ready, runtime, settings, start, tether, wire};

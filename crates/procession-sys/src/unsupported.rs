@@ -484,7 +484,12 @@ pub mod start {
     /// # Errors
     ///
     /// Always: unsupported.
-    pub fn execute(_: Command, _: Wire, _: u64, _: StreamsSet) -> io::Result<(Process, std::process::Child)> {
+    pub fn execute(
+        _: Command,
+        _: Wire,
+        _: u64,
+        _: StreamsSet,
+    ) -> io::Result<(Process, std::process::Child)> {
         unsupported()
     }
 
@@ -657,7 +662,12 @@ pub mod wire {
         /// # Errors
         ///
         /// Never: there is no such wire.
-        pub fn receive(&self, _: &mut [u8], _: &mut Vec<Handle>, _: bool) -> Result<usize, ReceiveError> {
+        pub fn receive(
+            &self,
+            _: &mut [u8],
+            _: &mut Vec<Handle>,
+            _: bool,
+        ) -> Result<usize, ReceiveError> {
             match self.0 {}
         }
     }

@@ -52,12 +52,12 @@ extern "C" fn entry() {
     crash_point!("entry.marked");
     // SAFETY: before `main` there is one thread, so nobody reads the environment meanwhile.
     unsafe { std::env::remove_var(MARKER) };
-    let wire = start::parse_marker(&marker)
-        .ok_or_else(|| "it is malformed".to_owned())
-        .and_then(|marker| {
+    let wire = start::parse_marker(&marker).ok_or_else(|| "it is malformed".to_owned()).and_then(
+        |marker| {
             let wire = start::inherited_wire(&marker).map_err(|error| error.to_string())?;
             Ok((wire, marker.nonce))
-        });
+        },
+    );
     match wire {
         Ok((wire, nonce)) => enter(wire, Origin::Marker { nonce }),
         Err(why) => give_up(&format!(
@@ -151,7 +151,13 @@ fn split(child: ChildHandoff, environment: Option<EnvironmentBytes>) -> (Setting
 }
 
 /// Makes the settings, runs the target, reports, exits.
-fn run_child(settings: Settings, task: Task, forked: bool, mut decoding: Decoding<'_>, wire: Wire) -> ! {
+fn run_child(
+    settings: Settings,
+    task: Task,
+    forked: bool,
+    mut decoding: Decoding<'_>,
+    wire: Wire,
+) -> ! {
     let wire: &'static Wire = Box::leak(Box::new(wire));
     let Task { target, identity, memory_limit } = task;
     if let Err(message) = settings.apply() {
@@ -266,7 +272,8 @@ pub(crate) fn run_reporting(
         }
         if cfg!(panic = "abort") && is_target {
             let message = message_of(info.payload());
-            let _ = Report::Panicked { message, location, backtrace }.send(wire, &Encoded::default());
+            let _ =
+                Report::Panicked { message, location, backtrace }.send(wire, &Encoded::default());
         }
     }));
     match std::panic::catch_unwind(AssertUnwindSafe(f)) {
@@ -324,10 +331,12 @@ struct Settings {
 impl Settings {
     fn apply(self) -> Result<(), String> {
         if let Some(tether) = self.tether {
-            tether::tie(tether).map_err(|e| format!("it cannot be tied to its parent's life: {e}"))?;
+            tether::tie(tether)
+                .map_err(|e| format!("it cannot be tied to its parent's life: {e}"))?;
         }
         crash_point!("child.tied");
-        for (stream, handle) in [Stream::In, Stream::Out, Stream::Err].into_iter().zip(self.streams) {
+        for (stream, handle) in [Stream::In, Stream::Out, Stream::Err].into_iter().zip(self.streams)
+        {
             if let Some(handle) = handle {
                 settings::set_stream(stream, handle)
                     .map_err(|e| format!("a standard stream cannot be set: {e}"))?;
@@ -336,7 +345,8 @@ impl Settings {
         if let Some(group) = self.group
             && (group == 0 || procession_sys::process::current_group() != group)
         {
-            settings::enter_group(group).map_err(|e| format!("process group {group} cannot be entered: {e}"))?;
+            settings::enter_group(group)
+                .map_err(|e| format!("process group {group} cannot be entered: {e}"))?;
         }
         if let Some(directory) = self.directory {
             settings::enter_directory(directory)

@@ -162,7 +162,8 @@ impl Identity {
             format!("Process-{}", places.join(":"))
         });
         let me = current_process();
-        let parent = Parent { name: me.name, pid: me.pid, parent_pid: me.parent_pid, daemon: me.daemon };
+        let parent =
+            Parent { name: me.name, pid: me.pid, parent_pid: me.parent_pid, daemon: me.daemon };
         let tethered = daemon || identity().is_some_and(|i| i.tethered);
         let method = CHOSEN_METHOD.load(Ordering::Relaxed);
         Self { name, daemon, tethered, places, parent: Some(parent), method }

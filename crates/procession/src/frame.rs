@@ -30,7 +30,8 @@ pub(crate) const MAX_FRAME_HANDLES: usize = MAX_HANDLES - 1;
 pub(crate) fn send(wire: &Wire, parts: [&[u8]; 2], handles: &[Handle]) -> io::Result<()> {
     let length = parts[0].len() + parts[1].len();
     if handles.len() > MAX_FRAME_HANDLES {
-        let what = format!("{} handles in one message; the most is {MAX_FRAME_HANDLES}", handles.len());
+        let what =
+            format!("{} handles in one message; the most is {MAX_FRAME_HANDLES}", handles.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let borrowed = handles.iter().map(borrow);

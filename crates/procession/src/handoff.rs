@@ -96,7 +96,12 @@ pub(crate) struct Request {
 /// What a fork server answers to a request, together with the child's death handle.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    Started { pid: u32, handle: Carried },
+    Started {
+        pid: u32,
+        handle: Carried,
+    },
     /// It could not fork: the system's error number.
-    Failed { code: i32 },
+    Failed {
+        code: i32,
+    },
 }

@@ -150,7 +150,8 @@ impl Supervisor {
     pub(crate) fn starting(&'static self) -> io::Result<Starting> {
         let mut registry = lock(&self.registry);
         if !registry.thread_runs {
-            let builder = std::thread::Builder::new().name("procession".to_owned()).stack_size(128 * 1024);
+            let builder =
+                std::thread::Builder::new().name("procession".to_owned()).stack_size(128 * 1024);
             runtime::with_signals_blocked(|| builder.spawn(|| self.watch()))?;
             registry.thread_runs = true;
         }
@@ -212,7 +213,10 @@ impl Supervisor {
     }
 
     /// Waits for a child to be dead, at most until `deadline`.
-    pub(crate) fn wait(record: &Arc<Record>, deadline: Option<Instant>) -> Result<Option<End>, WaitFailed> {
+    pub(crate) fn wait(
+        record: &Arc<Record>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<End>, WaitFailed> {
         if let Some(end) = lock(&record.state).end {
             return Ok(Some(end));
         }
@@ -259,7 +263,12 @@ impl Supervisor {
 
 impl Starting {
     /// Records the process that came of the start.
-    pub(crate) fn started(self, process: Process, name: String, daemon: bool) -> io::Result<Arc<Record>> {
+    pub(crate) fn started(
+        self,
+        process: Process,
+        name: String,
+        daemon: bool,
+    ) -> io::Result<Arc<Record>> {
         self.record(process, name, daemon, false)
     }
 
@@ -268,12 +277,25 @@ impl Starting {
         self.record(process, name.to_owned(), true, true)
     }
 
-    fn record(self, process: Process, name: String, daemon: bool, internal: bool) -> io::Result<Arc<Record>> {
+    fn record(
+        self,
+        process: Process,
+        name: String,
+        daemon: bool,
+        internal: bool,
+    ) -> io::Result<Arc<Record>> {
         let supervisor = self.0;
         let token = supervisor.next_token.fetch_add(1, Ordering::Relaxed);
         let state = Mutex::new(State { end: None, waiters: 0 });
-        let record =
-            Arc::new(Record { token, name, daemon, internal, owner: current_pid(), process, state });
+        let record = Arc::new(Record {
+            token,
+            name,
+            daemon,
+            internal,
+            owner: current_pid(),
+            process,
+            state,
+        });
         lock(&supervisor.registry).records.insert(token, Arc::clone(&record));
         if let Err(error) = supervisor.set.add(record.handle(), token) {
             // The kernel has no room to watch it: a child that nobody would reap must not run.
@@ -303,7 +325,8 @@ impl Record {
 
     /// Tells whether it is dead, whoever has noticed.
     pub(crate) fn is_dead(&self) -> bool {
-        lock(&self.state).end.is_some() || matches!(self.process.wait(Some(Instant::now())), Ok(true))
+        lock(&self.state).end.is_some()
+            || matches!(self.process.wait(Some(Instant::now())), Ok(true))
     }
 
     pub(crate) fn end(&self) -> Option<End> {
@@ -330,7 +353,8 @@ extern "C" fn end_children_at_exit() {
 pub(crate) fn end_children() {
     let Some(supervisor) = Supervisor::existing() else { return };
     let children = supervisor.all();
-    let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|record| record.daemon);
+    let (daemons, others): (Vec<_>, Vec<_>) =
+        children.into_iter().partition(|record| record.daemon);
     for daemon in &daemons {
         let _ = if daemon.internal { daemon.process.kill() } else { daemon.process.terminate() };
     }

@@ -283,7 +283,8 @@ mod tests {
             let encoded = codec::encode(&3u32, "argument 1").expect("encode");
             let mut decoding = Decoding { bytes: &encoded.bytes, handles: Vec::new() };
             let result = name.find().expect("found").call(&mut decoding).expect("called");
-            let value: u32 = codec::decode(&result.bytes, Vec::new(), "the result").expect("decode");
+            let value: u32 =
+                codec::decode(&result.bytes, Vec::new(), "the result").expect("decode");
             assert_eq!(value, expected);
         }
     }

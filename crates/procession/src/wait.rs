@@ -56,7 +56,9 @@ pub enum WaitError {
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("waiting for nothing without a time limit would never end"),
+            Self::Nothing => {
+                f.write_str("waiting for nothing without a time limit would never end")
+            }
             Self::Io(error) => write!(f, "the system refused to wait: {error}"),
         }
     }

@@ -53,7 +53,11 @@ struct Headers {
     headers: Vec<libc::Elf64_Phdr>,
 }
 
-unsafe extern "C" fn take_first(info: *mut libc::dl_phdr_info, _: usize, out: *mut c_void) -> c_int {
+unsafe extern "C" fn take_first(
+    info: *mut libc::dl_phdr_info,
+    _: usize,
+    out: *mut c_void,
+) -> c_int {
     // SAFETY: `dl_iterate_phdr` calls with a valid info, alive for the duration of this call.
     let info = unsafe { &*info };
     // SAFETY: `out` is the `&mut Option<Headers>` that `read_main_image` passed in, used only here.
@@ -61,7 +65,10 @@ unsafe extern "C" fn take_first(info: *mut libc::dl_phdr_info, _: usize, out: *m
     // SAFETY: the loader describes `dlpi_phnum` headers at `dlpi_phdr`, mapped while the object is
     // loaded, and the main executable always is.
     let headers = unsafe {
-        std::slice::from_raw_parts(info.dlpi_phdr.cast::<libc::Elf64_Phdr>(), usize::from(info.dlpi_phnum))
+        std::slice::from_raw_parts(
+            info.dlpi_phdr.cast::<libc::Elf64_Phdr>(),
+            usize::from(info.dlpi_phnum),
+        )
     };
     *out = Some(Headers { base: info.dlpi_addr as usize, headers: headers.to_vec() });
     1 // one object is enough
@@ -99,13 +106,15 @@ fn build_id(mut notes: &[u8]) -> Option<&[u8]> {
         bytes.get(at..at + 4).map(|w| u32::from_ne_bytes([w[0], w[1], w[2], w[3]]))
     };
     loop {
-        let (name, description, kind) = (word(notes, 0)? as usize, word(notes, 4)? as usize, word(notes, 8)?);
+        let (name, description, kind) =
+            (word(notes, 0)? as usize, word(notes, 4)? as usize, word(notes, 8)?);
         let description_at = 12usize.checked_add(name.checked_next_multiple_of(4)?)?;
         let found = notes.get(description_at..description_at.checked_add(description)?)?;
         if kind == GNU_BUILD_ID && notes.get(12..16) == Some(b"GNU\0") {
             return Some(found);
         }
-        notes = notes.get(description_at.checked_add(description.checked_next_multiple_of(4)?)?..)?;
+        notes =
+            notes.get(description_at.checked_add(description.checked_next_multiple_of(4)?)?..)?;
     }
 }
 

@@ -178,7 +178,10 @@ fn stack_pointer(_: *mut c_void) -> Option<usize> {
     None
 }
 
-fn mask_signals(how: c_int, fill: unsafe extern "C" fn(*mut libc::sigset_t) -> c_int) -> libc::sigset_t {
+fn mask_signals(
+    how: c_int,
+    fill: unsafe extern "C" fn(*mut libc::sigset_t) -> c_int,
+) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     let mut old = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: `sigemptyset` or `sigfillset` on a set of ours.

@@ -1,7 +1,7 @@
 //! What a child changes of itself before it runs its target.
 
-use std::io;
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;

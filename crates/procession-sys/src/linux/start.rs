@@ -164,14 +164,12 @@ pub unsafe fn fork_sibling() -> io::Result<Fork> {
     // with the flags that would use it unset. The caller promises a single thread, so no lock is
     // held by anyone else.
     #[cfg(target_arch = "x86_64")]
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, thread.tid_address, 0)
-    };
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, thread.tid_address, 0) };
     // SAFETY: as above; other machines order the last two arguments the other way round.
     #[cfg(not(target_arch = "x86_64"))]
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, thread.tid_address)
-    };
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, thread.tid_address) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
@@ -213,7 +211,12 @@ impl ThreadRecord {
         let mut robust_list = (std::ptr::null_mut(), 0usize);
         // SAFETY: the call stores a pointer and a length into the locals, or fails.
         unsafe {
-            libc::syscall(libc::SYS_get_robust_list, 0, &raw mut robust_list.0, &raw mut robust_list.1)
+            libc::syscall(
+                libc::SYS_get_robust_list,
+                0,
+                &raw mut robust_list.0,
+                &raw mut robust_list.1,
+            )
         };
         Self { tid_address, clone_flags, robust_list }
     }
@@ -221,7 +224,9 @@ impl ThreadRecord {
     fn restore_robust_list(&self) {
         if !self.robust_list.0.is_null() {
             // SAFETY: head and length are what the C library had registered for this same thread.
-            unsafe { libc::syscall(libc::SYS_set_robust_list, self.robust_list.0, self.robust_list.1) };
+            unsafe {
+                libc::syscall(libc::SYS_set_robust_list, self.robust_list.0, self.robust_list.1)
+            };
         }
     }
 }

@@ -55,7 +55,6 @@ impl Tether {
     }
 }
 
-
 /// Closes a forked copy's writing end, which would hide the death of the original.
 pub(crate) fn cut_in_fork_copy() {
     let writing_end = WRITING_END.swap(-1, SeqCst);
@@ -90,7 +89,10 @@ pub fn tie(reading_end: OwnedFd) -> io::Result<()> {
     if signal_set < 0 || owner_set < 0 {
         return Err(io::Error::last_os_error());
     }
-    rustix::fs::fcntl_setfl(&own, OFlags::NONBLOCK | OFlags::from_bits_retain(libc::O_ASYNC.cast_unsigned()))?;
+    rustix::fs::fcntl_setfl(
+        &own,
+        OFlags::NONBLOCK | OFlags::from_bits_retain(libc::O_ASYNC.cast_unsigned()),
+    )?;
     // The program may have died before the kernel was asked: then nothing more will happen to the
     // pipe, and its end is seen here.
     if ready::wait_one(own.as_fd(), Some(std::time::Instant::now()))? {

@@ -131,7 +131,11 @@ impl Wire {
         self.send_raw(slices, &mut control)
     }
 
-    fn send_raw(&self, parts: &[IoSlice<'_>], control: &mut SendAncillaryBuffer<'_, '_, '_>) -> io::Result<()> {
+    fn send_raw(
+        &self,
+        parts: &[IoSlice<'_>],
+        control: &mut SendAncillaryBuffer<'_, '_, '_>,
+    ) -> io::Result<()> {
         loop {
             return match rustix::net::sendmsg(&self.socket, parts, control, SendFlags::NOSIGNAL) {
                 Ok(_) => Ok(()),

@@ -104,7 +104,8 @@ impl Carried {
 
 impl Serialize for Carried {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let given = || self.0.take().ok_or_else(|| keep("its handle was given away before".to_owned()));
+        let given =
+            || self.0.take().ok_or_else(|| keep("its handle was given away before".to_owned()));
         serialize_owned(given, serializer)
     }
 }

@@ -75,7 +75,11 @@ macro_rules! codec_error {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let Self { what, type_name, reason } = self;
-                write!(f, concat!("{} of type `{}` cannot be ", $verb, ": {}"), what, type_name, reason)
+                write!(
+                    f,
+                    concat!("{} of type `{}` cannot be ", $verb, ": {}"),
+                    what, type_name, reason
+                )
             }
         }
 
@@ -165,9 +169,11 @@ pub(crate) fn decode_from<T: DeserializeOwned>(
 fn explain(error: postcard::Error) -> String {
     use postcard::Error;
     match error {
-        Error::WontImplement => "it asks for a self-describing format (an untagged or flattened serde type, \
+        Error::WontImplement => {
+            "it asks for a self-describing format (an untagged or flattened serde type, \
              or `serde_json::Value`); send it as bytes or give it a plain derive"
-            .to_owned(),
+                .to_owned()
+        }
         Error::SerializeSeqLengthUnknown => {
             "it does not tell the length of a sequence or map before writing it".to_owned()
         }

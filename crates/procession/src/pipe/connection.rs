@@ -5,8 +5,8 @@ use std::io;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use procession_sys::wire::Wire;
 use procession_sys::ready;
+use procession_sys::wire::Wire;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -146,8 +146,10 @@ impl<S: Serialize, R> Connection<S, R> {
     pub fn send(&self, message: &S) -> Result<(), SendError> {
         let encoded = codec::encode(message, "the message").map_err(SendError::Encode)?;
         if encoded.handles.len() > MAX_FRAME_HANDLES {
-            let reason =
-                format!("it carries {} handles; the most is {MAX_FRAME_HANDLES}", encoded.handles.len());
+            let reason = format!(
+                "it carries {} handles; the most is {MAX_FRAME_HANDLES}",
+                encoded.handles.len()
+            );
             return Err(SendError::Encode(EncodeError::new::<S>("the message", reason)));
         }
         let sent = frame::send(&self.wire, [&encoded.bytes, &[]], &encoded.handles);
@@ -219,7 +221,9 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
             FrameError::Empty => TryRecvError::Empty,
             FrameError::Closed => TryRecvError::Closed,
             FrameError::Io(error) => TryRecvError::Io(error),
-            FrameError::Garbage(what) => TryRecvError::Decode(DecodeError::new::<R>("the message", what)),
+            FrameError::Garbage(what) => {
+                TryRecvError::Decode(DecodeError::new::<R>("the message", what))
+            }
         })?;
         let handles = frame.take_handles();
         codec::decode(&frame, handles, "the message").map_err(TryRecvError::Decode)

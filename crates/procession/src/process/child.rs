@@ -200,7 +200,8 @@ impl<R: DeserializeOwned> Child<R> {
             Report::Value if status.success() => {
                 let mut rest = rest;
                 let mut handles = handles;
-                return codec::decode_from(&mut rest, &mut handles, "the result").map_err(JoinError::Decode);
+                return codec::decode_from(&mut rest, &mut handles, "the result")
+                    .map_err(JoinError::Decode);
             }
             // It crashed on its way out, or called `exit` in a destructor.
             Report::Value | Report::Hello { .. } => JoinError::ended(status),
@@ -211,14 +212,19 @@ impl<R: DeserializeOwned> Child<R> {
                 JoinError::Decode(DecodeError::from_parts(what, type_name, reason))
             }
             Report::Result(what, type_name, reason) => {
-                let type_name =
-                    if type_name == "its type" { std::any::type_name::<R>().to_owned() } else { type_name };
+                let type_name = if type_name == "its type" {
+                    std::any::type_name::<R>().to_owned()
+                } else {
+                    type_name
+                };
                 JoinError::Encode(EncodeError::from_parts(what, type_name, reason))
             }
             Report::Bootstrap { message } => JoinError::Bootstrap { message },
             // Said on the way to an abort that a handler of the program's own may have survived.
             Report::StackOverflow if status.signal().is_some() => JoinError::StackOverflow,
-            Report::OutOfMemory { limit } if status.signal().is_some() => JoinError::OutOfMemory { limit },
+            Report::OutOfMemory { limit } if status.signal().is_some() => {
+                JoinError::OutOfMemory { limit }
+            }
             Report::StackOverflow | Report::OutOfMemory { .. } => JoinError::ended(status),
         })
     }

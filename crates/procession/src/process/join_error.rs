@@ -83,9 +83,15 @@ impl fmt::Display for JoinError {
             Self::Panicked { message, location, .. } => {
                 write!(f, "the process panicked at {location}: {message}")
             }
-            Self::Exited(status) => write!(f, "the process ended before its target returned: {status}"),
+            Self::Exited(status) => {
+                write!(f, "the process ended before its target returned: {status}")
+            }
             Self::Signaled { signal, core_dumped } => {
-                write!(f, "the process was ended by {}", ExitStatus::from_signal(*signal, *core_dumped))
+                write!(
+                    f,
+                    "the process was ended by {}",
+                    ExitStatus::from_signal(*signal, *core_dumped)
+                )
             }
             Self::StackOverflow => f.write_str("the process has overflowed its stack"),
             Self::OutOfMemory { limit: Some(limit) } => {

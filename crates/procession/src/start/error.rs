@@ -73,7 +73,9 @@ impl fmt::Display for StartError {
         match self {
             Self::Encode(error) => error.fmt(f),
             Self::Target { message } | Self::ForkServer { message } => f.write_str(message),
-            Self::Name { name } => write!(f, "the process name {name:?} contains a NUL; leave it out"),
+            Self::Name { name } => {
+                write!(f, "the process name {name:?} contains a NUL; leave it out")
+            }
             Self::Environment { key } => write!(
                 f,
                 "the environment variable {key:?} is empty, or its name contains '=' or it contains a NUL"
@@ -81,12 +83,16 @@ impl fmt::Display for StartError {
             Self::CurrentDir { path, source } => {
                 write!(f, "the current directory {} cannot be used: {source}", path.display())
             }
-            Self::Group { id, source } => write!(f, "the process group {id} cannot be joined: {source}"),
+            Self::Group { id, source } => {
+                write!(f, "the process group {id} cannot be joined: {source}")
+            }
             Self::Resources { doing, source } => {
                 write!(f, "a process cannot be started: the system refused to {doing}: {source}")?;
                 // EAGAIN: as many processes as are allowed; EMFILE and ENFILE: as many files.
                 match source.kind() {
-                    io::ErrorKind::WouldBlock => f.write_str("; no more processes are allowed (see ulimit -u)"),
+                    io::ErrorKind::WouldBlock => {
+                        f.write_str("; no more processes are allowed (see ulimit -u)")
+                    }
                     _ if matches!(source.raw_os_error(), Some(23 | 24)) => {
                         f.write_str("; no more open files are allowed (see ulimit -n)")
                     }
@@ -101,9 +107,9 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Encode(error) => Some(error),
-            Self::CurrentDir { source, .. } | Self::Group { source, .. } | Self::Resources { source, .. } => {
-                Some(source)
-            }
+            Self::CurrentDir { source, .. }
+            | Self::Group { source, .. }
+            | Self::Resources { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -77,10 +77,8 @@ pub(super) fn start(
         *carried = stream.map_err(|e| resources("pass on a stream", e))?.map(Carried::new);
     }
     if child.directory.is_none() {
-        let here = settings::open_directory(".".as_ref()).map_err(|source| StartError::CurrentDir {
-            path: ".".into(),
-            source,
-        })?;
+        let here = settings::open_directory(".".as_ref())
+            .map_err(|source| StartError::CurrentDir { path: ".".into(), source })?;
         child.directory = Some(Carried::new(here));
     }
     child.group = Some(match settings.group {
@@ -114,8 +112,9 @@ pub(super) fn start(
                     Group::New => process::set_group(process.pid(), process.pid()),
                     Group::Join(id) => process::set_group(process.pid(), id),
                 };
-                let record =
-                    starting.started(process, name, daemon).map_err(|e| resources("watch the child", e))?;
+                let record = starting
+                    .started(process, name, daemon)
+                    .map_err(|e| resources("watch the child", e))?;
                 if let (Group::Join(id), Err(source)) = (settings.group, joined) {
                     let _ = record.process.kill();
                     return Err(StartError::Group { id, source });
@@ -139,7 +138,12 @@ pub(super) fn start(
 
 impl Server {
     /// Asks for one child that reads its hand-off from `theirs`.
-    fn request(&self, theirs: Wire, environment: Option<EnvironmentBytes>, ours: &Wire) -> Requested {
+    fn request(
+        &self,
+        theirs: Wire,
+        environment: Option<EnvironmentBytes>,
+        ours: &Wire,
+    ) -> Requested {
         let request = Request { wire: Carried::new(theirs.into_handle()), environment };
         let sent = match codec::encode(&request, "the request") {
             Ok(request) => frame::send(&self.wire, [&request.bytes, &[]], &request.handles),
@@ -159,7 +163,9 @@ impl Server {
                 Some(handle) => Requested::Process(Process::from_handle(pid, handle)),
                 None => self.adopt(ours, "it sent no handle".to_owned()),
             },
-            Ok(Reply::Failed { code }) => Requested::Refused(std::io::Error::from_raw_os_error(code)),
+            Ok(Reply::Failed { code }) => {
+                Requested::Refused(std::io::Error::from_raw_os_error(code))
+            }
             Err(why) => self.adopt(ours, why),
         }
     }

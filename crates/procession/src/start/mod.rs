@@ -87,9 +87,12 @@ pub(crate) fn start(
     };
     // std's Stdio tells nobody what it is but std's Command, which starts programs: a process with
     // streams of its own is always started anew.
-    let own_streams = settings.stdin.is_some() || settings.stdout.is_some() || settings.stderr.is_some();
+    let own_streams =
+        settings.stdin.is_some() || settings.stdout.is_some() || settings.stderr.is_some();
     match settings.method.unwrap_or_else(start_method) {
-        StartMethod::ForkServer if !own_streams => fork_server::start(supervisor, settings, child, arguments),
+        StartMethod::ForkServer if !own_streams => {
+            fork_server::start(supervisor, settings, child, arguments)
+        }
         _ => spawn::start(supervisor, settings, child, arguments),
     }
 }
@@ -102,7 +105,10 @@ fn check(settings: &Settings) -> Result<(), StartError> {
     if let Group::Join(id) = settings.group
         && (id == 0 || i32::try_from(id).is_err())
     {
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not the number of a group");
+        let source = std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "it is not the number of a group",
+        );
         return Err(StartError::Group { id, source });
     }
     for change in &settings.environment {
@@ -143,5 +149,7 @@ fn tether(supervisor: &Supervisor, child: &ChildHandoff) -> Result<Option<Carrie
         return Ok(None);
     }
     let handle = supervisor.tether().handle().try_clone_to_owned();
-    handle.map(|handle| Some(Carried::new(handle))).map_err(|e| StartError::resources("pass on the tether", e))
+    handle
+        .map(|handle| Some(Carried::new(handle)))
+        .map_err(|e| StartError::resources("pass on the tether", e))
 }

@@ -41,7 +41,8 @@ pub(super) fn start(
             Some(stream) => stream.try_clone_to_owned(),
             None => settings::null(),
         };
-        child.streams[place] = Some(Carried::new(stream.map_err(|e| resources("pass on a stream", e))?));
+        child.streams[place] =
+            Some(Carried::new(stream.map_err(|e| resources("pass on a stream", e))?));
     }
     settings.stdin.take().map(|stdio| command.stdin(stdio));
     settings.stdout.take().map(|stdio| command.stdout(stdio));
@@ -64,7 +65,8 @@ pub(super) fn start(
             _ => resources("start the program anew", source),
         }
     })?;
-    let record = starting.started(process, name, daemon).map_err(|e| resources("watch the child", e))?;
+    let record =
+        starting.started(process, name, daemon).map_err(|e| resources("watch the child", e))?;
     Ok(Started {
         record,
         wire: ours,

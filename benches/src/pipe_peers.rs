@@ -1,0 +1,177 @@
+//! The connections under test.
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use crossbeam_channel as crossbeam;
+use ipc_channel::ipc;
+use procession::Connection;
+
+use crate::pipe::{Duty, End, Outcome, serve};
+use crate::system;
+
+/// Starts the far side and gives the near end.
+pub(crate) fn connect(what: &str, duty: Duty) -> Result<Box<dyn End>, Box<dyn Error>> {
+    let messages = Messages::new(duty);
+    Ok(match what {
+        "socketpair" => {
+            let (near, far) = system::socketpair()?;
+            let near = Sockets { socket: near.into(), messages: messages.clone() };
+            with_fork(near, Sockets { socket: far.into(), messages }, duty)?
+        }
+        "procession" => {
+            let (near, far) = procession::pipe::<Vec<u8>>()?;
+            procession::spawn(serve_ours, (duty, far))?;
+            Box::new(Ours { connection: near, messages })
+        }
+        "ipc-bytes" => {
+            let ((to_far, from_near), (to_near, from_far)) =
+                (ipc::bytes_channel()?, ipc::bytes_channel()?);
+            let near = IpcBytes { to: to_far, from: from_far, messages: messages.clone() };
+            with_fork(near, IpcBytes { to: to_near, from: from_near, messages }, duty)?
+        }
+        "ipc-typed" => {
+            let ((to_far, from_near), (to_near, from_far)) = (ipc::channel()?, ipc::channel()?);
+            let near = IpcTyped { to: to_far, from: from_far, messages: messages.clone() };
+            with_fork(near, IpcTyped { to: to_near, from: from_near, messages }, duty)?
+        }
+        "crossbeam" => {
+            let (to_far, from_near) = crossbeam::bounded(64);
+            let (to_near, from_far) = crossbeam::bounded(64);
+            let end = |to, from| Crossbeam { to, from, messages: messages.clone(), received: None };
+            let mut far = end(to_near, from_near);
+            thread::spawn(move || serve(duty, &mut far));
+            Box::new(end(to_far, from_far))
+        }
+        _ => return Err(format!("there is no connection called `{what}`").into()),
+    })
+}
+
+/// The far side in a fork of this process, which closes its copy of the near end.
+fn with_fork(
+    near: impl End + 'static,
+    mut far: impl End,
+    duty: Duty,
+) -> Result<Box<dyn End>, Box<dyn Error>> {
+    let mut near = Some(near);
+    system::fork(|| {
+        drop(near.take());
+        serve(duty, &mut far);
+    })?;
+    Ok(Box::new(near.take().ok_or("the near end is gone")?))
+}
+
+fn serve_ours(duty: Duty, connection: Connection<Vec<u8>>) {
+    serve(duty, &mut Ours { connection, messages: Messages::new(duty) });
+}
+
+/// A message and an answer, made once, so that making them is not what is measured.
+#[derive(Clone)]
+struct Messages {
+    message: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Messages {
+    fn new(duty: Duty) -> Messages {
+        Messages { message: vec![1; duty.bytes], answer: vec![2; duty.answer] }
+    }
+
+    fn of(&self, bytes: usize) -> &Vec<u8> {
+        if bytes == self.message.len() { &self.message } else { &self.answer }
+    }
+}
+
+fn as_long_as(message: Vec<u8>, bytes: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+    match message.len() {
+        length if length == bytes => Ok(message),
+        length => Err(format!("{length} bytes came in place of {bytes}").into()),
+    }
+}
+
+struct Ours {
+    connection: Connection<Vec<u8>>,
+    messages: Messages,
+}
+
+impl End for Ours {
+    fn send(&mut self, bytes: usize) -> Outcome {
+        Ok(self.connection.send(self.messages.of(bytes))?)
+    }
+
+    fn receive(&mut self, bytes: usize) -> Outcome {
+        as_long_as(self.connection.recv()?, bytes).map(drop)
+    }
+}
+
+struct Sockets {
+    socket: UnixStream,
+    messages: Messages,
+}
+
+impl End for Sockets {
+    fn send(&mut self, bytes: usize) -> Outcome {
+        Ok(self.socket.write_all(self.messages.of(bytes))?)
+    }
+
+    fn receive(&mut self, bytes: usize) -> Outcome {
+        // What arrives may overwrite what is sent: only its length matters here.
+        let Messages { message, answer } = &mut self.messages;
+        let buffer = if bytes == message.len() { message } else { answer };
+        Ok(self.socket.read_exact(buffer)?)
+    }
+}
+
+struct IpcBytes {
+    to: ipc::IpcBytesSender,
+    from: ipc::IpcBytesReceiver,
+    messages: Messages,
+}
+
+impl End for IpcBytes {
+    fn send(&mut self, bytes: usize) -> Outcome {
+        Ok(self.to.send(self.messages.of(bytes))?)
+    }
+
+    fn receive(&mut self, bytes: usize) -> Outcome {
+        as_long_as(self.from.recv()?, bytes).map(drop)
+    }
+}
+
+struct IpcTyped {
+    to: ipc::IpcSender<Vec<u8>>,
+    from: ipc::IpcReceiver<Vec<u8>>,
+    messages: Messages,
+}
+
+impl End for IpcTyped {
+    fn send(&mut self, bytes: usize) -> Outcome {
+        Ok(self.to.send(self.messages.of(bytes).clone())?)
+    }
+
+    fn receive(&mut self, bytes: usize) -> Outcome {
+        as_long_as(self.from.recv()?, bytes).map(drop)
+    }
+}
+
+/// A message that came in goes out again, as it would within one process: no copy, no allocation.
+struct Crossbeam {
+    to: crossbeam::Sender<Vec<u8>>,
+    from: crossbeam::Receiver<Vec<u8>>,
+    messages: Messages,
+    received: Option<Vec<u8>>,
+}
+
+impl End for Crossbeam {
+    fn send(&mut self, bytes: usize) -> Outcome {
+        let received = self.received.take().filter(|message| message.len() == bytes);
+        Ok(self.to.send(received.unwrap_or_else(|| self.messages.of(bytes).clone()))?)
+    }
+
+    fn receive(&mut self, bytes: usize) -> Outcome {
+        self.received = Some(as_long_as(self.from.recv()?, bytes)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Runs the examples and compares what they print with what they should.
+
+use std::path::Path;
+use std::process::Output;
+use std::{fs, io};
+
+use crate::run::{Outcome, cargo};
+
+/// The small examples, and lines that each must print.
+const TUTORIAL: [(&str, &[&str]); 5] = [
+    ("two_processes", &["first ran as Process-1 (", "second ran as Process-2 (", "600 ms of naps"]),
+    (
+        "custom_process",
+        &["adder has started", "the sum is 5050", "panicked with `nothing between 5 and 5` at "],
+    ),
+    (
+        "list_processes",
+        &[
+            "this is MainProcess on ",
+            "children: parser, reader, writer",
+            "writer is a child of MainProcess",
+            "children left: 0",
+        ],
+    ),
+    (
+        "pipe_poll",
+        &["reading 1.5", "there was time for other work: true", "the child sent 3 readings"],
+    ),
+    (
+        "terminate_tree",
+        &["ended by signal 15", "grandchildren: 2 of them run", "the grandchildren: gone"],
+    ),
+];
+
+/// What `wordcount` is run on: folders of text that every clone has.
+const TEXTS: [&str; 3] = ["LICENSE-MIT", "LICENSE-APACHE", "crates"];
+
+/// Runs every example.
+pub(crate) fn check() -> Outcome {
+    let mut faults = Vec::new();
+    for (name, wanted) in TUTORIAL {
+        faults.extend(check_tutorial(name, wanted).err());
+    }
+    for (what, crash) in [("wordcount", None), ("wordcount --crash", Some("LICENSE-MIT"))] {
+        faults.extend(check_wordcount(crash).err().map(|why| format!("{what}: {why}")));
+    }
+    if faults.is_empty() {
+        let count = TUTORIAL.len() + 1;
+        Outcome::Passed(format!("{count} examples printed what they should"))
+    } else {
+        Outcome::Failed(faults.join("\n"))
+    }
+}
+
+fn check_tutorial(name: &str, wanted: &[&str]) -> Result<(), String> {
+    println!("example {name}");
+    let package = ["run", "--quiet", "--package", "procession-examples", "--example", name];
+    let output = cargo(&package).output().map_err(|error| format!("{name}: {error}"))?;
+    let (text, all) = said(&output);
+    if !output.status.success() {
+        return Err(format!("{name}: {}\n{all}", output.status));
+    }
+    match wanted.iter().find(|line| !text.contains(*line)) {
+        Some(missing) => Err(format!("{name}: `{missing}` is not in what it printed:\n{all}")),
+        None => Ok(()),
+    }
+}
+
+/// Runs it as the README does, and counts with our own simple loop.
+fn check_wordcount(crash: Option<&str>) -> Result<(), String> {
+    println!("example wordcount {}", crash.map(|_| "--crash").unwrap_or_default());
+    let arguments = ["run", "--release", "--example", "wordcount", "--", "--processes", "2"];
+    let mut command = cargo(&arguments);
+    if let Some(part) = crash {
+        command.args(["--crash", part]);
+    }
+    let output = command.args(TEXTS).output().map_err(|error| error.to_string())?;
+    let (text, all) = said(&output);
+
+    let mut counts = Counts::default();
+    for path in TEXTS.iter().filter(|path| Some(**path) != crash) {
+        counts.add(&crate::root().join(path)).map_err(|error| format!("{path}: {error}"))?;
+    }
+    let Counts { files, bytes, lines, words } = counts;
+    let wanted = format!("total: {files} files {bytes} bytes {lines} lines {words} words");
+    if !text.replace(',', "").contains(&wanted) {
+        return Err(format!("`{wanted}` is not in what it printed, commas aside:\n{all}"));
+    }
+    let failed: Vec<&str> = text.lines().filter(|line| line.starts_with("failed: ")).collect();
+    match crash {
+        None if output.status.success() && failed.is_empty() => Ok(()),
+        Some(part) if output.status.code() == Some(1) => match failed[..] {
+            [line] if line.contains(part) && line.contains("signal") => Ok(()),
+            _ => Err(format!("one line about {part} and a signal is missing:\n{all}")),
+        },
+        _ => Err(format!("{}\n{all}", output.status)),
+    }
+}
+
+/// What a program printed to stdout, and that with stderr before it.
+fn said(output: &Output) -> (String, String) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let all = format!("{}{text}", String::from_utf8_lossy(&output.stderr));
+    (text, all)
+}
+
+#[derive(Default)]
+struct Counts {
+    files: usize,
+    bytes: usize,
+    lines: usize,
+    words: usize,
+}
+
+impl Counts {
+    fn add(&mut self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return fs::read_dir(path)?.try_for_each(|entry| self.add(&entry?.path()));
+        }
+        let text = fs::read(path)?;
+        self.files += 1;
+        self.bytes += text.len();
+        self.lines += text.iter().filter(|&&byte| byte == b'\n').count();
+        let is_space = |byte: &u8| byte.is_ascii_whitespace();
+        self.words += text.split(is_space).filter(|word| !word.is_empty()).count();
+        Ok(())
+    }
+}
