@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// What a sealed memory must carry: nobody can change, cut or grow what a reader has mapped.
@@ -23,8 +24,15 @@ pub fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
     for part in parts {
         file.write_all(part)?;
     }
-    rustix::fs::fcntl_add_seals(&file, SEALS | SealFlags::SEAL)?;
-    Ok(file.into())
+    loop {
+        match rustix::fs::fcntl_add_seals(&file, SEALS | SealFlags::SEAL) {
+            Ok(()) => return Ok(file.into()),
+            // The kernel itself still holds pages that were just written (they are on their way to
+            // a processor's list): it lets go of them by itself.
+            Err(Errno::BUSY) => std::thread::yield_now(),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// A read-only view of sealed memory.

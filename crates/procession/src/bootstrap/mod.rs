@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          no marker                      role: server
-//! loader ─► entry ─► (nothing: main runs)    ┌──► fork_server::serve ──► fork ─┐
+//! loader ─► entry ─► (nothing: main runs)    ┌──► serve::serve ──► fork ─┐
 //!             └─► marker ─► wire ─► hand-off ┤                                 │
 //!                    │        │        │     └──► run_child ◄── hand-off ◄─────┘
 //!                    └────────┴────────┴─ unusable: message, exit code 70
@@ -13,6 +13,8 @@
 //! 1. A process with a marker never reaches `main`, whatever is wrong with the marker.
 //! 2. The marker is out of the environment before anything of the program runs.
 //! 3. The target runs only after every setting has been made and the hand-off has been checked.
+
+mod serve;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -31,7 +33,6 @@ use crate::context::{Identity, current_process};
 use crate::crash_point::crash_point;
 use crate::frame::{self, Frame, FrameError};
 use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Report, Role};
-use crate::start::fork_server;
 use crate::target::{CallError, TargetName};
 
 /// The exit code of a process that could not become what its marker says.
@@ -105,7 +106,7 @@ pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
         Role::Server { tether } => {
             drop(frame);
             match tether.into_handle() {
-                Some(tether) => fork_server::serve(wire, tether),
+                Some(tether) => serve::serve(wire, tether),
                 None => give_up("the hand-off from the parent lacks a handle"),
             }
         }

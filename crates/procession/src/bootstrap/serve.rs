@@ -1,0 +1,79 @@
+//! The fork server itself: a clean copy of the program that never runs `main`.
+
+use procession_sys::image::Image;
+use procession_sys::settings::{self, Stream};
+use procession_sys::start::{self, Fork};
+use procession_sys::wire::Wire;
+use procession_sys::{Handle, runtime, tether as tethers};
+
+use super::{Origin, UNUSABLE, enter, prepare};
+use crate::codec::{self, Carried};
+use crate::crash_point::crash_point;
+use crate::frame::{self, Frame};
+use crate::handoff::{Reply, Request};
+
+/// The server itself: forks for every request, until its program is gone.
+pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
+    if let Err(message) = detach(&wire, tether) {
+        eprintln!("procession: the fork server cannot start: {message}");
+        runtime::exit_now(UNUSABLE);
+    }
+    crash_point!("server.ready");
+    // What is the same for every child is done once, here.
+    let _ = Image::main().identity();
+    prepare();
+    loop {
+        // End of file, or a wire that cannot be used any more: the program launches another.
+        let Ok(mut frame) = Frame::receive(&wire, true) else { runtime::exit_now(0) };
+        let handles = frame.take_handles();
+        let Ok(request) = codec::decode::<Request>(&frame, handles, "the request") else {
+            runtime::exit_now(UNUSABLE)
+        };
+        // Its buffer is the one into which the copy receives: warm, and not cleared again.
+        drop(frame);
+        let (theirs, environment) = (request.wire.into_handle(), request.environment);
+        crash_point!("server.requested");
+        // SAFETY: the server is single-threaded: it has started no thread, and before `main`
+        // nothing else runs.
+        let reply = match unsafe { start::fork_sibling() } {
+            Ok(Fork::Child) => {
+                drop(wire);
+                tethers::untie_copy();
+                crash_point!("entry.forked");
+                match theirs.map(Wire::from_handle) {
+                    Some(Ok(wire)) => enter(wire, Origin::Forked { environment }),
+                    _ => runtime::exit_now(UNUSABLE),
+                }
+            }
+            Ok(Fork::Parent(child)) => {
+                crash_point!("server.forked");
+                let pid = child.pid();
+                Reply::Started { pid, handle: Carried::new(child.into_handle()) }
+            }
+            Err(error) => Reply::Failed { code: error.raw_os_error().unwrap_or(0) },
+        };
+        drop(theirs);
+        let sent = codec::encode(&reply, "the reply").is_ok_and(|encoded| {
+            frame::send(&wire, [&encoded.bytes, &[]], &encoded.handles).is_ok()
+        });
+        if !sent {
+            runtime::exit_now(UNUSABLE);
+        }
+        crash_point!("server.replied");
+    }
+}
+
+/// Lets go of everything of the program's: terminal, files, directory, signals.
+fn detach(wire: &Wire, tether: Handle) -> Result<(), String> {
+    runtime::block_all_signals();
+    settings::close_all_but(&[wire.handle(), procession_sys::borrow(&tether)]);
+    tethers::tie(tether).map_err(|e| format!("it cannot be tied to its program's life: {e}"))?;
+    let null = settings::null().map_err(|e| format!("there is no /dev/null: {e}"))?;
+    for stream in [Stream::In, Stream::Out, Stream::Err] {
+        settings::set_stream(stream, procession_sys::borrow(&null)).map_err(|e| e.to_string())?;
+    }
+    let root = settings::open_directory("/".as_ref()).map_err(|e| e.to_string())?;
+    settings::enter_directory(root).map_err(|e| e.to_string())?;
+    settings::set_title("fork server");
+    Ok(())
+}

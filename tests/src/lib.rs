@@ -1,0 +1,1 @@
+//! Tests of procession through its public API: see `api`.
