@@ -45,8 +45,8 @@ pub use pipe::{
     Connection, PipeError, Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError,
     duplex, pipe, simplex,
 };
-pub use process::{Child, Group, JoinError, Process, active_children, spawn};
+pub use process::{Child, JoinError, Process, active_children, fork, spawn};
 pub use procession_sys::ExitStatus;
-pub use start::{StartError, fork};
+pub use start::{Group, StartError};
 pub use target::{Run, Target};
 pub use wait::{WaitError, Waitable, wait};

@@ -14,18 +14,17 @@
 //! A forked copy of the process starts with a supervisor of its own: children of the original are
 //! not its children.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use procession_sys::process::{Process, Reaped, current_pid};
 use procession_sys::ready::{NUDGED, Set};
 use procession_sys::tether::Tether;
 use procession_sys::{BorrowedHandle, ExitStatus, runtime};
-
-use crate::start::fork_server::ServerSlot;
 
 /// A child of this process.
 #[derive(Debug)]
@@ -69,7 +68,8 @@ pub(crate) struct Supervisor {
     registry: Mutex<Registry>,
     set: Set,
     tether: Tether,
-    pub(crate) server: ServerSlot,
+    /// What a layer above keeps for as long as this process is itself: its fork server.
+    companion: OnceLock<Box<dyn Any + Send + Sync>>,
     next_token: AtomicU64,
 }
 
@@ -134,12 +134,17 @@ impl Supervisor {
             registry: Mutex::default(),
             set: Set::new()?,
             tether: Tether::new()?,
-            server: ServerSlot::default(),
+            companion: OnceLock::new(),
             next_token: AtomicU64::new(0),
         }));
         // ORDERING: Release publishes the fields to the Acquire in `existing`.
         SUPERVISOR.store(supervisor, Ordering::Release);
         Ok(supervisor)
+    }
+
+    /// Returns the one `T` that is kept beside the children, and is new in a forked copy.
+    pub(crate) fn companion<T: Default + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.companion.get_or_init(|| Box::new(T::default())).downcast_ref()
     }
 
     pub(crate) fn tether(&self) -> &Tether {

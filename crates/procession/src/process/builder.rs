@@ -13,7 +13,7 @@ use super::Child;
 use crate::codec::arguments_sealed::Encoding;
 use crate::codec::{self, Arguments, EncodeError, Encoded};
 use crate::context::StartMethod;
-use crate::start::{self, EnvironmentChange, Settings, StartError};
+use crate::start::{self, EnvironmentChange, Group, Settings, StartError};
 use crate::target::{self, NameError, Run, Target, TargetName};
 
 /// Starts `target` with `args` in a process of its own, at once.
@@ -66,18 +66,6 @@ where
     F::Output: Serialize + DeserializeOwned,
 {
     Process::new(target, args).start()
-}
-
-/// Which process group a child is in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Group {
-    /// This process's.
-    #[default]
-    Inherit,
-    /// A new one of its own, whose number is its pid.
-    New,
-    /// An existing one, of the same session.
-    Join(u32),
 }
 
 /// A process that is not started yet: settings come first.

@@ -2,8 +2,10 @@
 
 mod builder;
 mod child;
+mod fork;
 mod join_error;
 
-pub use builder::{Group, Process, spawn};
+pub use builder::{Process, spawn};
 pub use child::{Child, active_children};
+pub use fork::fork;
 pub use join_error::JoinError;

@@ -28,11 +28,10 @@ use procession_sys::wire::Wire;
 use procession_sys::{Handle, runtime, tether as tethers};
 
 use super::spawn::new_nonce;
-use super::{EnvironmentChange, Settings, StartError, Started, encode, tether};
+use super::{EnvironmentChange, Group, Settings, StartError, Started, encode, tether};
 use crate::codec::{self, Carried, EncodeError, Encoded};
 use crate::frame::{self, Frame};
 use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Request, Role};
-use crate::process::Group;
 use crate::supervisor::{Record, Supervisor};
 
 type Environment = Vec<(OsString, OsString)>;
@@ -89,7 +88,10 @@ pub(super) fn start(
     // Before the lock: this runs code of the user's, which may start processes itself.
     let encoded = encode(child, 0, arguments)?;
 
-    let mut slot = supervisor.server.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(slot) = supervisor.companion::<ServerSlot>() else {
+        unreachable!("the fork server is the supervisor's only companion")
+    };
+    let mut slot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let server = match &*slot {

@@ -1,7 +1,6 @@
 //! Starting a process, by each of the start methods.
 
 mod error;
-mod fork;
 pub(crate) mod fork_server;
 mod spawn;
 
@@ -18,12 +17,22 @@ use crate::codec::{self, Carried, Encoded};
 use crate::context::{Identity, StartMethod, start_method};
 use crate::frame::MAX_FRAME_HANDLES;
 use crate::handoff::{ChildHandoff, Handoff, Role};
-use crate::process::Group;
 use crate::supervisor::{Record, Supervisor};
 use crate::target::TargetName;
 
 pub use error::StartError;
-pub use fork::fork;
+
+/// Which process group a child is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// This process's.
+    #[default]
+    Inherit,
+    /// A new one of its own, whose number is its pid.
+    New,
+    /// An existing one, of the same session.
+    Join(u32),
+}
 
 /// What the user has chosen for one process.
 #[derive(Debug, Default)]
@@ -58,7 +67,7 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    fn without_streams(record: Arc<Record>, wire: Wire) -> Self {
+    pub(crate) fn without_streams(record: Arc<Record>, wire: Wire) -> Self {
         Self { record, wire, stdin: None, stdout: None, stderr: None }
     }
 }

@@ -7,11 +7,10 @@ use procession_sys::settings;
 use procession_sys::start::{StreamsSet, command, execute, set_group};
 use procession_sys::wire::Wire;
 
-use super::{EnvironmentChange, Settings, StartError, Started, encode, tether};
+use super::{EnvironmentChange, Group, Settings, StartError, Started, encode, tether};
 use crate::codec::{Carried, EncodeError, Encoded};
 use crate::frame;
 use crate::handoff::ChildHandoff;
-use crate::process::Group;
 use crate::supervisor::Supervisor;
 
 /// Starts a child by executing the program again.

@@ -6,11 +6,11 @@ use procession_sys::wire::Wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{StartError, Started};
+use super::Child;
 use crate::bootstrap;
 use crate::codec;
 use crate::context::Identity;
-use crate::process::Child;
+use crate::start::{StartError, Started};
 use crate::supervisor::Supervisor;
 use crate::target::CallError;
 
