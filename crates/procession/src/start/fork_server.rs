@@ -22,10 +22,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use procession_sys::image::Image;
 use procession_sys::process::{self, Process};
-use procession_sys::settings::{self, Stream};
-use procession_sys::start::{self, Fork, StreamsSet};
+use procession_sys::settings;
+use procession_sys::start::{self, StreamsSet};
 use procession_sys::wire::Wire;
-use procession_sys::{Handle, runtime, tether as tethers};
 
 use super::spawn::new_nonce;
 use super::{EnvironmentChange, Group, Settings, StartError, Started, encode, tether};

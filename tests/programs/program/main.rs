@@ -1,0 +1,3 @@
+//! A helper program with scenarios.
+
+fn main() {}

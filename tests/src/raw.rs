@@ -1,0 +1,185 @@
+//! System calls that the tests need and no safe crate offers.
+
+use std::io;
+
+/// Makes this process end, with `SIGALRM`, after some seconds.
+pub fn end_after(seconds: u32) {
+    // SAFETY: plain numbers.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// Sends a signal.
+///
+/// # Errors
+///
+/// When there is no such process.
+pub fn signal(pid: u32, signal: i32) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::kill(pid.cast_signed(), signal) })
+}
+
+/// Ends this process by a signal to itself.
+pub fn signal_self(number: i32) {
+    // SAFETY: a plain number.
+    unsafe { libc::raise(number) };
+}
+
+/// Sets a limit of this process, the soft one.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn set_limit(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is ours to write.
+    check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
+    limit.rlim_cur = value.min(limit.rlim_max);
+    // SAFETY: the limit is ours to read.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) })
+}
+
+/// The number of the process group.
+#[must_use]
+pub fn group() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { libc::getpgrp() }.cast_unsigned()
+}
+
+/// The user on whose behalf this process runs.
+#[must_use]
+pub fn user() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { libc::geteuid() }
+}
+
+/// What a signal does here: the handler's address, 0 for the default, 1 for nothing.
+#[must_use]
+pub fn disposition(signal: i32) -> usize {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the action is ours to write.
+    unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeros are an action, and the system may have filled it in.
+    unsafe { action.assume_init() }.sa_sigaction
+}
+
+/// Sends bytes, with descriptors, over a socket that belongs to somebody else.
+///
+/// # Errors
+///
+/// When the system refuses.
+///
+/// # Panics
+///
+/// With more than 64 descriptors.
+pub fn send(socket: i32, bytes: &[u8], descriptors: &[i32]) -> io::Result<()> {
+    assert!(descriptors.len() <= 64, "the space is for 64");
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut space = [0u64; 64];
+    // SAFETY: all zeros are a message without parts.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    if !descriptors.is_empty() {
+        let size = u32::try_from(size_of_val(descriptors)).unwrap_or(0);
+        message.msg_control = space.as_mut_ptr().cast();
+        // SAFETY: plain numbers.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(size) } as usize;
+        // SAFETY: the message has control space, aligned by its type, for one header.
+        let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+        // SAFETY: the space holds the header, and nothing else refers to it.
+        let header = unsafe { &mut *header };
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_RIGHTS;
+        // SAFETY: plain numbers.
+        header.cmsg_len = unsafe { libc::CMSG_LEN(size) } as usize;
+        // SAFETY: the header is one of the message's, just filled in.
+        let data = unsafe { libc::CMSG_DATA(header) }.cast::<i32>();
+        // SAFETY: the space holds 64 numbers and two headers, and the data lies in it.
+        unsafe { data.copy_from_nonoverlapping(descriptors.as_ptr(), descriptors.len()) };
+    }
+    let flags = libc::MSG_NOSIGNAL;
+    // SAFETY: everything that the message points to lives until the call returns.
+    let sent = unsafe { libc::sendmsg(socket, &raw const message, flags) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Tells whether a message waits at a socket that belongs to somebody else.
+#[must_use]
+pub fn has_message(socket: i32) -> bool {
+    let mut byte = 0u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: one byte of ours is written.
+    unsafe { libc::recv(socket, (&raw mut byte).cast(), 1, flags) >= 0 }
+}
+
+/// A forked copy of this process runs `f` and ends with its result; returns its exit code.
+///
+/// For programs with one thread that needs no lock of another's.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn in_forked_copy(f: impl FnOnce() -> i32) -> io::Result<i32> {
+    // SAFETY: the caller's program has no other thread that holds a lock that `f` needs.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let code = f();
+        // SAFETY: ends the copy at once, without the hooks of the original.
+        unsafe { libc::_exit(code) };
+    }
+    check(pid.min(0))?;
+    let mut status = 0;
+    // SAFETY: the status is ours to write.
+    check(unsafe { libc::waitpid(pid, &raw mut status, 0) }.min(0))?;
+    Ok(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) })
+}
+
+/// A pair of connected sockets whose messages keep their bounds, open in programs to come as well.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn inheritable_pair(kind: i32) -> io::Result<[i32; 2]> {
+    let mut pair = [0; 2];
+    // SAFETY: the pair is ours to write.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) })?;
+    Ok(pair)
+}
+
+/// Closes a descriptor that this caller made by number.
+pub fn close(number: i32) {
+    // SAFETY: the caller made it, and nothing owns it.
+    unsafe { libc::close(number) };
+}
+
+/// Loads a library and calls the function `name` in it, which takes and returns nothing but a
+/// number. The library stays loaded.
+///
+/// # Errors
+///
+/// What the loader says.
+pub fn call_in_library(path: &std::path::Path, name: &std::ffi::CStr) -> Result<i32, String> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
+    // SAFETY: the library is one of this package's own.
+    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    if library.is_null() {
+        // SAFETY: after a failure the loader has a text for it.
+        let reason = unsafe { libc::dlerror() };
+        // SAFETY: a text with its end, which stays until the loader's next failure.
+        let reason = unsafe { std::ffi::CStr::from_ptr(reason) };
+        return Err(reason.to_string_lossy().into_owned());
+    }
+    // SAFETY: the library is loaded.
+    let function = unsafe { libc::dlsym(library, name.as_ptr()) };
+    if function.is_null() {
+        return Err(format!("the library has no {name:?}"));
+    }
+    // SAFETY: the function is declared like this in the library.
+    let function: extern "C" fn() -> i32 = unsafe { std::mem::transmute(function) };
+    Ok(function())
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
