@@ -6,6 +6,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `image` | the running executable: what lies in it, and which build it is |
+//! | `inherited` | what a child has from its maker: user, session, limits |
 //! | `process` | a death handle: signal it, wait for it, reap it |
 //! | `start` | new processes: the executable again, a sibling copy, a fork |
 //! | `tether` | a child that the system kills when its parent is gone |
@@ -31,4 +32,4 @@ mod exit_status;
 
 pub use exit_status::ExitStatus;
 pub use os::{BorrowedHandle, Handle, borrow};
-pub use os::{image, memory, process, ready, runtime, settings, start, tether, wire};
+pub use os::{image, inherited, memory, process, ready, runtime, settings, start, tether, wire};

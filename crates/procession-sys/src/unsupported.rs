@@ -23,8 +23,47 @@ pub fn borrow(handle: &Handle) -> BorrowedHandle<'_> {
     return std::os::windows::io::AsHandle::as_handle(handle);
 }
 
+/// What a child has from its maker.
+pub mod inherited {
+    use super::unsupported;
+    use std::io;
+
+    /// Looks at this process.
+    #[derive(Debug)]
+    pub struct Observer(());
+
+    /// What a child would inherit.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Inherited(());
+
+    impl Observer {
+        /// Opens what there is to look at.
+        ///
+        /// # Errors
+        ///
+        /// Always: unsupported.
+        pub fn new() -> io::Result<Self> {
+            unsupported()
+        }
+
+        /// Looks.
+        ///
+        /// # Errors
+        ///
+        /// Always: unsupported.
+        pub fn look(&self) -> io::Result<Inherited> {
+            unsupported()
+        }
+    }
+}
+
 /// The running executable.
 pub mod image {
+    use std::ffi::{c_char, c_int};
+
+    /// A constructor.
+    pub type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
+
     /// Names one build of an executable.
     pub type Identity = [u8; 32];
 
@@ -37,6 +76,14 @@ pub mod image {
         #[must_use]
         pub fn main() -> &'static Self {
             &Self(())
+        }
+
+        /// Returns no constructor: they do not matter without children.
+        pub fn constructors_after(
+            &self,
+            _: &'static Constructor,
+        ) -> impl Iterator<Item = Constructor> {
+            std::iter::empty()
         }
 
         /// Returns the name of this build.
@@ -201,6 +248,24 @@ pub mod process {
         0
     }
 
+    /// Finds children by their titles.
+    ///
+    /// # Errors
+    ///
+    /// Always: unsupported.
+    pub fn children_titled(_: &str) -> io::Result<Vec<u32>> {
+        unsupported()
+    }
+
+    /// Counts this process's threads.
+    ///
+    /// # Errors
+    ///
+    /// Always: unsupported.
+    pub fn count_threads() -> io::Result<usize> {
+        unsupported()
+    }
+
     /// Returns 0: there are no groups.
     #[must_use]
     pub fn current_group() -> u32 {
@@ -313,8 +378,6 @@ pub mod runtime {
     pub fn enter_child(_: BorrowedHandle<'_>) {}
     /// Does nothing: there are no children.
     pub fn install_altstack() {}
-    /// Does nothing: there are no children.
-    pub fn begin_target() {}
     /// Does nothing: there are no signals.
     pub fn block_all_signals() {}
 
@@ -355,7 +418,6 @@ pub mod runtime {
 /// A child's settings.
 pub mod settings {
     use super::{BorrowedHandle, Handle, unsupported};
-    use std::ffi::OsString;
     use std::io;
     use std::path::Path;
 
@@ -390,6 +452,8 @@ pub mod settings {
     settings! {
         /// Opens the null device.
         fn null() -> Handle;
+        /// Opens the null device in the place of a closed stream.
+        fn open_closed_streams() -> ();
         /// Opens a directory.
         fn open_directory(&Path) -> Handle;
         /// Enters a process group.
@@ -419,11 +483,12 @@ pub mod settings {
     /// Does nothing: there are no titles.
     pub fn set_title(_: &str) {}
 
-    /// Turns bytes into a text of the system's.
-    #[must_use]
-    pub fn text_from_bytes(bytes: Vec<u8>) -> OsString {
-        String::from_utf8_lossy(&bytes).into_owned().into()
-    }
+    /// Does nothing: there are no children.
+    ///
+    /// # Safety
+    ///
+    /// Nothing is done.
+    pub unsafe fn set_environment(_: Vec<(Vec<u8>, Vec<u8>)>) {}
 
     /// Does nothing: nothing is inherited.
     pub fn close_all_but(_: &[BorrowedHandle<'_>]) {}
@@ -497,6 +562,15 @@ pub mod start {
     #[must_use]
     pub fn parse_marker(_: &OsStr) -> Option<Marker> {
         None
+    }
+
+    /// Takes a handle for later.
+    ///
+    /// # Errors
+    ///
+    /// Always: unsupported.
+    pub fn reserve() -> io::Result<super::Handle> {
+        unsupported()
     }
 
     /// Takes an inherited wire.
@@ -636,15 +710,6 @@ pub mod wire {
         /// Lends the handle.
         #[must_use]
         pub fn handle(&self) -> BorrowedHandle<'_> {
-            match self.0 {}
-        }
-
-        /// Makes a second handle.
-        ///
-        /// # Errors
-        ///
-        /// Never: there is no such wire.
-        pub fn try_clone(&self) -> io::Result<Self> {
             match self.0 {}
         }
 

@@ -85,6 +85,9 @@ impl Report {
 /// Variables and their values, as bytes.
 pub(crate) type EnvironmentBytes = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// What a fork server calls itself, and each of its copies until that has another name.
+pub(crate) const SERVER_TITLE: &str = "fork server";
+
 /// What a fork server is asked, together with the child's end of its wire.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
@@ -104,4 +107,15 @@ pub(crate) enum Reply {
     Failed {
         code: i32,
     },
+    /// It cannot be a fork server, and has ended.
+    Unusable {
+        message: String,
+    },
+}
+
+impl Reply {
+    pub(crate) fn send(&self, wire: &Wire) -> std::io::Result<()> {
+        let reply = codec::encode(self, "the reply").map_err(std::io::Error::other)?;
+        frame::send(wire, [&reply.bytes, &[]], &reply.handles)
+    }
 }

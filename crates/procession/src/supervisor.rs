@@ -15,7 +15,7 @@
 //! not its children.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,6 +25,8 @@ use procession_sys::process::{Process, Reaped, current_pid};
 use procession_sys::ready::{NUDGED, Set};
 use procession_sys::tether::Tether;
 use procession_sys::{BorrowedHandle, ExitStatus, runtime};
+
+use crate::tell::tell;
 
 /// A child of this process.
 #[derive(Debug)]
@@ -172,15 +174,17 @@ impl Supervisor {
             if let Err(error) = self.set.wait(&mut tokens) {
                 // Only a descriptor closed under us can do this; without the set nobody would be
                 // reaped, and saying so is all that is left.
-                eprintln!("procession: children can no longer be watched: {error}");
+                tell(format_args!("procession: children can no longer be watched: {error}"));
                 lock(&self.registry).thread_runs = false;
                 return;
             }
             for token in tokens.iter().filter(|t| **t != NUDGED) {
                 let record = lock(&self.registry).records.get(token).cloned();
-                if let Some(record) = record {
-                    // A failure leaves it in the set, and so for the next round.
-                    let _ = self.reap(&record);
+                let reaped = record.map(|record| self.reap(&record));
+                if !matches!(reaped, Some(Ok(Some(_)))) {
+                    // It is dead, but not to be reaped: its debugger has to let go of it first, or
+                    // it was reaped just now. It stays in the set, and so for the next round.
+                    std::thread::sleep(RETRY);
                 }
             }
             let mut registry = lock(&self.registry);
@@ -222,35 +226,53 @@ impl Supervisor {
         record: &Arc<Record>,
         deadline: Option<Instant>,
     ) -> Result<Option<End>, WaitFailed> {
-        if let Some(end) = lock(&record.state).end {
-            return Ok(Some(end));
-        }
+        // First of all: in a forked copy the lock may be held for ever, by a thread of the original.
         let supervisor = match Self::existing() {
             Some(supervisor) if record.owner == current_pid() => supervisor,
             _ => return Err(WaitFailed::NotOurChild),
         };
         {
             let mut state = lock(&record.state);
+            if state.end.is_some() {
+                return Ok(state.end);
+            }
             state.waiters += 1;
-            if state.waiters == 1 && state.end.is_none() {
+            if state.waiters == 1 {
                 supervisor.set.remove(record.handle());
             }
         }
-        let waited = record.process.wait(deadline);
-        {
-            let mut state = lock(&record.state);
-            state.waiters -= 1;
-            let dead = matches!(waited, Ok(true));
-            if state.waiters == 0 && state.end.is_none() && !dead {
-                // If the kernel has no room for the watch, who holds the child still reaps it.
-                let _ = supervisor.set.add(record.handle(), record.token);
+        let end = supervisor.wait_and_reap(record, deadline);
+        let mut state = lock(&record.state);
+        state.waiters -= 1;
+        if state.waiters == 0 && state.end.is_none() {
+            // If the kernel has no room for the watch, who holds the child still reaps it.
+            let _ = supervisor.set.add(record.handle(), record.token);
+        }
+        end.map_err(WaitFailed::Io)
+    }
+
+    fn wait_and_reap(
+        &self,
+        record: &Arc<Record>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Option<End>> {
+        while record.process.wait(deadline)? {
+            let end = self.reap(record)?;
+            if end.is_some() {
+                return Ok(end);
             }
+            // A debugger that is attached to it has to let go of it first, and tells nobody.
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+            std::thread::sleep(RETRY);
         }
-        match waited {
-            Ok(true) => supervisor.reap(record).map_err(WaitFailed::Io),
-            Ok(false) => Ok(None),
-            Err(error) => Err(WaitFailed::Io(error)),
-        }
+        Ok(None)
+    }
+
+    /// Tells whether `pid` is a child that has a record.
+    pub(crate) fn knows(&self, pid: u32) -> bool {
+        lock(&self.registry).records.values().any(|record| record.process.pid() == pid)
     }
 
     /// Returns the user's children that live.
@@ -346,6 +368,9 @@ extern "C" fn forget_in_fork_copy() {
     MAKING.store(false, Ordering::Release);
 }
 
+/// How long to wait for a debugger.
+const RETRY: Duration = Duration::from_millis(1);
+
 /// How long a daemon has for its `SIGTERM` before it is killed.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -354,10 +379,21 @@ extern "C" fn end_children_at_exit() {
     end_children();
 }
 
-/// Ends the daemons and joins the others.
+/// Ends the daemons and joins the others, also those that threads start meanwhile.
 pub(crate) fn end_children() {
     let Some(supervisor) = Supervisor::existing() else { return };
-    let children = supervisor.all();
+    let mut seen = HashSet::new();
+    loop {
+        let mut children = supervisor.all();
+        children.retain(|child| seen.insert(child.token));
+        if children.is_empty() {
+            return;
+        }
+        end(children);
+    }
+}
+
+fn end(children: Vec<Arc<Record>>) {
     let (daemons, others): (Vec<_>, Vec<_>) =
         children.into_iter().partition(|record| record.daemon);
     for daemon in &daemons {

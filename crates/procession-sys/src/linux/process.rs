@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::ExitStatus;
-use crate::linux::ready;
+use crate::linux::{off_streams, ready};
 
 /// A process, whichever number it has and whoever gets that number afterwards: a pidfd.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Process {
 /// What [`Process::try_reap`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaped {
-    /// It runs.
+    /// It runs, or a debugger has not let go of it yet.
     Running,
     /// It is dead, and its status was taken now.
     Dead(ExitStatus),
@@ -41,7 +41,7 @@ impl Process {
     pub fn open(pid: u32) -> io::Result<Self> {
         let number = raw_pid(pid)?;
         let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd })
+        Ok(Self { pid, pidfd: off_streams(pidfd)? })
     }
 
     /// Takes over a pidfd that refers to `pid`.
@@ -181,19 +181,49 @@ pub fn parent_pid() -> u32 {
     rustix::process::getppid().map_or(0, |pid| pid.as_raw_pid().cast_unsigned())
 }
 
+/// Returns the children of this process that call themselves `title`, dead ones among them.
+///
+/// # Errors
+///
+/// When `/proc` cannot be read.
+pub fn children_titled(title: &str) -> io::Result<Vec<u32>> {
+    let me = current_pid();
+    let is_titled = |pid: u32| {
+        // The title of a process is there as long as the process, also when that is dead.
+        let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        comm.strip_suffix(b"\n") == Some(title.as_bytes())
+    };
+    let children = all_processes()?.into_iter().filter(|(_, parent)| *parent == me);
+    Ok(children.map(|(pid, _)| pid).filter(|pid| is_titled(*pid)).collect())
+}
+
+/// Returns how many threads this process has.
+///
+/// # Errors
+///
+/// When `/proc` cannot be read.
+pub fn count_threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
 /// Returns the number of this process's process group.
 #[must_use]
 pub fn current_group() -> u32 {
     rustix::process::getpgrp().as_raw_pid().cast_unsigned()
 }
 
-/// Puts a child that has not executed another program into a process group.
+/// Puts a child that has not executed another program into a process group, if it is not in it.
 ///
 /// # Errors
 ///
 /// When there is no such group in this session.
 pub fn set_group(pid: u32, group: u32) -> io::Result<()> {
-    Ok(rustix::process::setpgid(Some(raw_pid(pid)?), Some(raw_pid(group)?))?)
+    let (pid, group) = (raw_pid(pid)?, raw_pid(group)?);
+    match rustix::process::setpgid(Some(pid), Some(group)) {
+        // It has done so itself, and executed another program since.
+        Err(_) if rustix::process::getpgid(Some(pid)) == Ok(group) => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 fn raw_pid(pid: u32) -> io::Result<Pid> {

@@ -18,9 +18,10 @@ mod serve;
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 
-use procession_sys::image::Image;
+use procession_sys::image::{Constructor, Image};
 use procession_sys::runtime::{self, LastWord};
 use procession_sys::settings::{self, Stream};
 use procession_sys::start::{self, MARKER};
@@ -29,11 +30,12 @@ use procession_sys::wire::Wire;
 
 use crate::codec::arguments_sealed::Decoding;
 use crate::codec::{self, Carried, Encoded};
-use crate::context::{Identity, current_process};
+use crate::context::{self, Identity, current_process};
 use crate::crash_point::crash_point;
 use crate::frame::{self, Frame, FrameError};
-use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Report, Role};
+use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Role};
 use crate::target::{CallError, TargetName};
+use crate::tell::tell;
 
 /// The exit code of a process that could not become what its marker says.
 pub(crate) const UNUSABLE: i32 = 70;
@@ -41,9 +43,13 @@ pub(crate) const UNUSABLE: i32 = 70;
 /// The constructor. The loader runs it before `main` in every program that uses the library.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
-static ENTRY: extern "C" fn() = entry;
+static ENTRY: Constructor = entry;
 
-extern "C" fn entry() {
+extern "C" fn entry(
+    count: c_int,
+    arguments: *const *const c_char,
+    variables: *const *const c_char,
+) {
     let Some(marker) = std::env::var_os(MARKER) else { return };
     // In a library that is loaded the constructor runs as well, under the loader's lock. The marker
     // is not for it: the executable's own constructor has seen it, or there is none.
@@ -51,8 +57,23 @@ extern "C" fn entry() {
         return;
     }
     crash_point!("entry.marked");
-    // SAFETY: before `main` there is one thread, so nobody reads the environment meanwhile.
+    context::begin_child();
+    // SAFETY: before `main` there is one thread, so nobody reads the environment meanwhile. (A
+    // library that starts one in its constructor has that thread on its conscience.)
     unsafe { std::env::remove_var(MARKER) };
+    if let Err(error) = settings::open_closed_streams() {
+        give_up(&format!("a standard stream is closed and /dev/null cannot be opened: {error}"));
+    }
+    // The loader would run them after this one, which does not return: registries that are filled
+    // before `main`, for instance, are to be full in a child, too.
+    for constructor in Image::main().constructors_after(&ENTRY) {
+        // PLATFORM: musl's loader passes no arguments.
+        if cfg!(target_env = "musl") {
+            constructor(0, std::ptr::null(), std::ptr::null());
+        } else {
+            constructor(count, arguments, variables);
+        }
+    }
     let wire = start::parse_marker(&marker).ok_or_else(|| "it is malformed".to_owned()).and_then(
         |marker| {
             let wire = start::inherited_wire(&marker).map_err(|error| error.to_string())?;
@@ -99,7 +120,10 @@ pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
     }
     if handoff.image != Image::main().identity() {
         let message = crate::target::NameError::OtherBuild.to_string();
-        fail(&wire, message);
+        match handoff.role {
+            Role::Server { .. } => refuse(&wire, message),
+            Role::Child(_) => fail(&wire, message),
+        }
     }
     crash_point!("entry.handed-off");
     match handoff.role {
@@ -119,7 +143,16 @@ pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
 
 /// Ends a process for which nobody waits at the other end of a wire.
 fn give_up(why: &str) -> ! {
-    eprintln!("procession: this process cannot become a child: {why}");
+    tell(format_args!("procession: this process cannot become a child: {why}"));
+    runtime::exit_now(UNUSABLE)
+}
+
+/// Ends a fork server that cannot be one; its program gets the reason.
+fn refuse(wire: &Wire, message: String) -> ! {
+    let reply = Reply::Unusable { message: message.clone() };
+    if reply.send(wire).is_err() {
+        give_up(&message);
+    }
     runtime::exit_now(UNUSABLE)
 }
 
@@ -161,10 +194,6 @@ fn run_child(
 ) -> ! {
     let wire: &'static Wire = Box::leak(Box::new(wire));
     let Task { target, identity, memory_limit } = task;
-    if let Err(message) = settings.apply() {
-        fail(wire, message);
-    }
-    crash_point!("child.settings-made");
     if forked {
         let hello = Report::Hello { pid: procession_sys::process::current_pid() };
         if let Err(error) = hello.send(wire, &Encoded::default()) {
@@ -172,6 +201,10 @@ fn run_child(
         }
         crash_point!("child.said-hello");
     }
+    if let Err(message) = settings.apply() {
+        fail(wire, message);
+    }
+    crash_point!("child.settings-made");
     let entry = match target.find() {
         Ok(entry) => entry,
         Err(error) => fail(wire, error.to_string()),
@@ -188,7 +221,6 @@ fn run_child(
         }
     }
     let run = move || {
-        runtime::begin_target();
         crash_point!("child.ready");
         let (report, value) = run_reporting(wire, None, || entry.call(&mut decoding));
         crash_point!("child.returned");
@@ -263,11 +295,10 @@ pub(crate) fn run_reporting(
             Some(previous) => previous(info),
             None if is_target => {
                 let (process, message) = (current_process(), message_of(info.payload()));
-                eprintln!(
-                    "\nprocess '{}' ({}) panicked at {location}:\n{message}\n{backtrace}",
-                    process.name(),
-                    process.pid()
-                );
+                let (name, pid) = (process.name(), process.pid());
+                tell(format_args!(
+                    "\nprocess '{name}' ({pid}) panicked at {location}:\n{message}\n{backtrace}"
+                ));
             }
             None => fallback(info),
         }
@@ -313,7 +344,7 @@ pub(crate) fn send_report(wire: &Wire, report: &Report, value: &Encoded) -> i32 
             let type_name = "its type".to_owned();
             let failed = Report::Result("the result".to_owned(), type_name, error.to_string());
             if failed.send(wire, &Encoded::default()).is_err() {
-                eprintln!("procession: the result cannot be sent to the parent: {error}");
+                tell(format_args!("procession: the result cannot be sent to the parent: {error}"));
             }
             1
         }
@@ -354,15 +385,8 @@ impl Settings {
                 .map_err(|e| format!("the current directory cannot be entered: {e}"))?;
         }
         if let Some(environment) = self.environment {
-            let variable = settings::text_from_bytes;
-            for (key, _) in std::env::vars_os() {
-                // SAFETY: before `main` there is one thread.
-                unsafe { std::env::remove_var(key) };
-            }
-            for (key, value) in environment {
-                // SAFETY: as above.
-                unsafe { std::env::set_var(variable(key), variable(value)) };
-            }
+            // SAFETY: a forked child has one thread.
+            unsafe { settings::set_environment(environment) };
         }
         Ok(())
     }

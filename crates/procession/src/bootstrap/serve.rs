@@ -4,19 +4,18 @@ use procession_sys::image::Image;
 use procession_sys::settings::{self, Stream};
 use procession_sys::start::{self, Fork};
 use procession_sys::wire::Wire;
-use procession_sys::{Handle, runtime, tether as tethers};
+use procession_sys::{Handle, process, runtime, tether as tethers};
 
-use super::{Origin, UNUSABLE, enter, prepare};
+use super::{Origin, UNUSABLE, enter, prepare, refuse};
 use crate::codec::{self, Carried};
 use crate::crash_point::crash_point;
-use crate::frame::{self, Frame};
-use crate::handoff::{Reply, Request};
+use crate::frame::Frame;
+use crate::handoff::{Reply, Request, SERVER_TITLE};
 
 /// The server itself: forks for every request, until its program is gone.
 pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
     if let Err(message) = detach(&wire, tether) {
-        eprintln!("procession: the fork server cannot start: {message}");
-        runtime::exit_now(UNUSABLE);
+        refuse(&wire, message);
     }
     crash_point!("server.ready");
     // What is the same for every child is done once, here.
@@ -33,8 +32,8 @@ pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
         drop(frame);
         let (theirs, environment) = (request.wire.into_handle(), request.environment);
         crash_point!("server.requested");
-        // SAFETY: the server is single-threaded: it has started no thread, and before `main`
-        // nothing else runs.
+        // SAFETY: the server is single-threaded: `detach` has counted, it has started no thread,
+        // and before `main` nothing else runs.
         let reply = match unsafe { start::fork_sibling() } {
             Ok(Fork::Child) => {
                 drop(wire);
@@ -53,10 +52,7 @@ pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
             Err(error) => Reply::Failed { code: error.raw_os_error().unwrap_or(0) },
         };
         drop(theirs);
-        let sent = codec::encode(&reply, "the reply").is_ok_and(|encoded| {
-            frame::send(&wire, [&encoded.bytes, &[]], &encoded.handles).is_ok()
-        });
-        if !sent {
+        if reply.send(&wire).is_err() {
             runtime::exit_now(UNUSABLE);
         }
         crash_point!("server.replied");
@@ -74,6 +70,14 @@ fn detach(wire: &Wire, tether: Handle) -> Result<(), String> {
     }
     let root = settings::open_directory("/".as_ref()).map_err(|e| e.to_string())?;
     settings::enter_directory(root).map_err(|e| e.to_string())?;
-    settings::set_title("fork server");
-    Ok(())
+    settings::set_title(SERVER_TITLE);
+    // A copy has one thread: whatever locks the others held would stay locked in it for ever.
+    match process::count_threads() {
+        Ok(1) => Ok(()),
+        Ok(count) => Err(format!(
+            "the program has {count} threads before its `main`, from a library's constructor, and \
+             cannot be forked safely; use StartMethod::Spawn"
+        )),
+        Err(error) => Err(format!("/proc/self/task cannot be read: {error}")),
+    }
 }

@@ -185,15 +185,15 @@ impl<R: DeserializeOwned> Child<R> {
 
     /// Brings together how the process ended and what it said last.
     fn value(&self, status: Result<ExitStatus, JoinError>) -> Result<R, JoinError> {
-        let (report, frame, rest, handles) = match self.report() {
-            Some(found) => found,
-            None => return Err(status.map_or_else(|error| error, JoinError::ended)),
-        };
-        let status = match status {
-            Ok(status) => status,
-            // The value says enough; a status is not needed.
-            Err(JoinError::StatusLost { .. }) => ExitStatus::from_code(0),
+        let (status, lost) = match status {
+            Ok(status) => (status, None),
+            // If there is a value, it says enough.
+            Err(lost @ JoinError::StatusLost { .. }) => (ExitStatus::from_code(0), Some(lost)),
+            // A forked copy, for one, leaves the value to the parent.
             Err(error) => return Err(error),
+        };
+        let Some((report, frame, rest, handles)) = self.report() else {
+            return Err(lost.unwrap_or_else(|| JoinError::ended(status)));
         };
         let rest = &frame[frame.len() - rest..];
         Err(match report {

@@ -10,7 +10,7 @@ use super::Child;
 use crate::bootstrap;
 use crate::codec;
 use crate::context::Identity;
-use crate::start::{StartError, Started};
+use crate::start::{StartError, Started, check_moment};
 use crate::supervisor::Supervisor;
 use crate::target::CallError;
 
@@ -46,6 +46,7 @@ where
     F: FnOnce() -> R,
     R: Serialize + DeserializeOwned,
 {
+    check_moment()?;
     let resources = StartError::resources;
     let supervisor = Supervisor::get().map_err(|e| resources("watch children", e))?;
     let identity = Identity::of_child(None, false);

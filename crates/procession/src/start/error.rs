@@ -49,11 +49,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// The fork server died again and again.
+    /// The fork server died again and again, or cannot be one.
     ForkServer {
         /// What was seen last.
         message: String,
     },
+    /// A child of this program was to start a process before it runs its target: a constructor
+    /// that runs before `main` does so in every child, and would for ever.
+    BeforeMain,
 }
 
 impl StartError {
@@ -73,6 +76,11 @@ impl fmt::Display for StartError {
         match self {
             Self::Encode(error) => error.fmt(f),
             Self::Target { message } | Self::ForkServer { message } => f.write_str(message),
+            Self::BeforeMain => f.write_str(
+                "this process is a child and has not come to its target: a constructor that runs \
+                 before `main` runs in every child as well and would start processes for ever; \
+                 start them from `main`",
+            ),
             Self::Name { name } => {
                 write!(f, "the process name {name:?} contains a NUL; leave it out")
             }

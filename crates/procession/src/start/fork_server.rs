@@ -14,14 +14,18 @@
 //! itself, and the server's life has nothing to do with it.
 //!
 //! When the server dies between the request and the reply, the program cannot know whether there is
-//! a child. But `b` is then held by the child or by nobody: a hello on `a` means there is one, and
-//! names it; the end of file means there is none, and the start is tried again with a new server.
+//! a child. A hello on `a` means there is one, and names it. Otherwise a child of the program's that
+//! has no record and the server's title may still say hello; without one, or when the end of file
+//! says that it never will, the start is tried again with a new server.
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use procession_sys::image::Image;
+use procession_sys::inherited::{Inherited, Observer};
 use procession_sys::process::{self, Process};
+use procession_sys::ready;
 use procession_sys::settings;
 use procession_sys::start::{self, StreamsSet};
 use procession_sys::wire::Wire;
@@ -29,8 +33,10 @@ use procession_sys::wire::Wire;
 use super::spawn::new_nonce;
 use super::{EnvironmentChange, Group, Settings, StartError, Started, encode, tether};
 use crate::codec::{self, Carried, EncodeError, Encoded};
-use crate::frame::{self, Frame};
-use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Request, Role};
+use crate::frame::{self, Frame, FrameError};
+use crate::handoff::{
+    ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Request, Role, SERVER_TITLE,
+};
 use crate::supervisor::{Record, Supervisor};
 
 type Environment = Vec<(OsString, OsString)>;
@@ -48,6 +54,8 @@ struct Server {
     record: Arc<Record>,
     /// What its copies inherit.
     environment: Environment,
+    inherited: Inherited,
+    observer: Observer,
 }
 
 /// What became of a request.
@@ -57,6 +65,8 @@ enum Requested {
     Refused(std::io::Error),
     /// The server is dead and has left no child.
     ServerDied(String),
+    /// The server cannot be one, now or ever.
+    Unusable(String),
 }
 
 /// Starts a child by asking the server for a copy of itself.
@@ -94,15 +104,19 @@ pub(super) fn start(
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let server = match &*slot {
-            Some(server) if !server.record.is_dead() => server,
-            _ => slot.insert(launch(supervisor)?),
+            Some(server) if server.is_like_program() => server,
+            _ => {
+                // The old one ends with its wire.
+                *slot = None;
+                slot.insert(launch(supervisor)?)
+            }
         };
         let (ours, theirs) = Wire::pair().map_err(|e| resources("make a wire", e))?;
         frame::send(&ours, [&encoded.bytes, &[]], &encoded.handles)
             .map_err(|e| resources("hand the arguments over", e))?;
         let differs = (wanted != server.environment).then(|| to_bytes(&wanted));
         let starting = supervisor.starting().map_err(|e| resources("start a thread", e))?;
-        match server.request(theirs, differs, &ours) {
+        match server.request(supervisor, theirs, differs, &ours) {
             Requested::Process(process) => {
                 // The child does this itself, too. Done from both sides it is true when it runs
                 // and true when `start` returns.
@@ -121,6 +135,10 @@ pub(super) fn start(
                 return Ok(Started::without_streams(record, ours));
             }
             Requested::Refused(error) => return Err(resources("fork the fork server", error)),
+            Requested::Unusable(message) => {
+                *slot = None;
+                return Err(StartError::ForkServer { message });
+            }
             Requested::ServerDied(message) => {
                 *slot = None;
                 last = Some(message);
@@ -136,65 +154,128 @@ pub(super) fn start(
 }
 
 impl Server {
+    /// Tells whether a child of the server would be like one of this process, beside what the
+    /// hand-off sets.
+    fn is_like_program(&self) -> bool {
+        !self.record.is_dead() && self.observer.look().is_ok_and(|now| now == self.inherited)
+    }
+
     /// Asks for one child that reads its hand-off from `theirs`.
     fn request(
         &self,
+        supervisor: &Supervisor,
         theirs: Wire,
         environment: Option<EnvironmentBytes>,
         ours: &Wire,
     ) -> Requested {
+        // Once the child is there, its handle must not fail for lack of a descriptor: this is the
+        // one it will get.
+        let reserved = match start::reserve() {
+            Ok(reserved) => reserved,
+            Err(error) => return Requested::Refused(error),
+        };
         let request = Request { wire: Carried::new(theirs.into_handle()), environment };
         let sent = match codec::encode(&request, "the request") {
             Ok(request) => frame::send(&self.wire, [&request.bytes, &[]], &request.handles),
             Err(error) => Err(std::io::Error::other(error)),
         };
-        let reply = match sent {
-            Ok(()) => Frame::receive(&self.wire, true).map_err(|error| error.to_string()),
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        match sent {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                return self.adopt(supervisor, ours, error.to_string());
+            }
             Err(error) => return Requested::Refused(error),
-        };
-        let reply = reply.and_then(|mut frame| {
-            let handles = frame.take_handles();
-            codec::decode::<Reply>(&frame, handles, "the reply").map_err(|error| error.to_string())
-        });
-        match reply {
+        }
+        drop(request);
+        match self.reply(reserved) {
             Ok(Reply::Started { pid, handle }) => match handle.into_handle() {
                 Some(handle) => Requested::Process(Process::from_handle(pid, handle)),
-                None => self.adopt(ours, "it sent no handle".to_owned()),
+                None => self.adopt(supervisor, ours, "it sent no handle".to_owned()),
             },
             Ok(Reply::Failed { code }) => {
                 Requested::Refused(std::io::Error::from_raw_os_error(code))
             }
-            Err(why) => self.adopt(ours, why),
+            Ok(Reply::Unusable { message }) => Requested::Unusable(message),
+            Err(why) => self.adopt(supervisor, ours, why),
         }
     }
 
+    /// Waits for the reply, or for the server's death.
+    fn reply(&self, reserved: procession_sys::Handle) -> Result<Reply, String> {
+        // The end of file alone would not do: another thread may have forked this process, by its
+        // own means, while the server's end was open here, and its copy holds that end.
+        let handles = [self.wire.handle(), self.record.handle()];
+        ready::wait(&handles, None).map_err(|error| error.to_string())?;
+        drop(reserved);
+        let mut frame = Frame::receive(&self.wire, false).map_err(|error| error.to_string())?;
+        let handles = frame.take_handles();
+        codec::decode(&frame, handles, "the reply").map_err(|error| error.to_string())
+    }
+
     /// Finds out whether a server that did not answer has left a child behind.
-    fn adopt(&self, ours: &Wire, why: String) -> Requested {
+    fn adopt(&self, supervisor: &Supervisor, ours: &Wire, why: String) -> Requested {
         // It may only have answered nonsense, or an answer that could not be received: it must be
-        // dead before the end of file means anything.
+        // dead before what is not there means anything.
         let _ = self.record.process.kill();
         let _ = Supervisor::wait(&self.record, None);
-        let hello = Frame::receive(ours, true).ok().and_then(|mut frame| {
-            let handles = frame.take_handles();
-            codec::decode::<Report>(&frame, handles, "the hello").ok()
-        });
-        match hello {
-            Some(Report::Hello { pid }) => match Process::open(pid) {
-                Ok(process) => Requested::Process(process),
-                Err(error) => {
-                    start::abandon(pid);
-                    Requested::Refused(error)
+        loop {
+            let soon = Instant::now() + Duration::from_millis(10);
+            let said = match ready::wait_one(ours.handle(), Some(soon)) {
+                Ok(true) => Frame::receive(ours, false),
+                Ok(false) => Err(FrameError::Empty),
+                Err(error) => Err(FrameError::Io(error)),
+            };
+            let hello = said.map(|mut frame| {
+                let handles = frame.take_handles();
+                codec::decode::<Report>(&frame, handles, "the hello")
+            });
+            match hello {
+                Ok(Ok(Report::Hello { pid })) => {
+                    return Process::open(pid).map_or_else(
+                        |error| {
+                            // Without such a process it is dead and forgotten: SIGCHLD is ignored.
+                            if !is_gone(&error) {
+                                start::abandon(pid);
+                            }
+                            Requested::Refused(error)
+                        },
+                        Requested::Process,
+                    );
                 }
-            },
-            _ => Requested::ServerDied(why),
+                // Nothing yet, and a copy is there that may still say it: wait on.
+                Err(FrameError::Empty) if !lost_copies(supervisor).is_empty() => {}
+                // It is dead, or will be at once: it could not say hello.
+                _ => {
+                    lost_copies(supervisor).into_iter().for_each(start::abandon);
+                    return Requested::ServerDied(why);
+                }
+            }
         }
     }
+}
+
+/// Tells whether the system has said that there is no such process.
+fn is_gone(error: &std::io::Error) -> bool {
+    const ESRCH: i32 = 3;
+    error.raw_os_error() == Some(ESRCH)
+}
+
+/// The copies of a server, children of this process, of which nobody knows.
+///
+/// Called under the slot's lock: of every other copy there is a record.
+fn lost_copies(supervisor: &Supervisor) -> Vec<u32> {
+    let copies = process::children_titled(SERVER_TITLE).unwrap_or_default();
+    copies.into_iter().filter(|pid| !supervisor.knows(*pid)).collect()
 }
 
 /// The environment that a child is to have: this process's with the user's changes.
 fn environment(changes: &[EnvironmentChange]) -> Environment {
     let mut environment: Environment = std::env::vars_os().collect();
+    // An environment may have what nobody can set.
+    environment.retain(|(key, _)| {
+        let key = key.as_encoded_bytes();
+        !key.is_empty() && !key.contains(&b'=')
+    });
     for change in changes {
         match change {
             EnvironmentChange::Clear => environment.clear(),
@@ -228,11 +309,15 @@ fn launch(supervisor: &'static Supervisor) -> Result<Server, StartError> {
     command.stdout(std::process::Stdio::null());
     let set = StreamsSet { stdin: false, stdout: true, stderr: false };
     let starting = supervisor.starting().map_err(|e| resources("start a thread", e))?;
+    // Another thread may change the environment at any time: the server has what this says.
     let environment = environment(&[]);
+    command.env_clear().envs(environment.iter().map(|(key, value)| (key, value)));
+    let observer = Observer::new().map_err(|e| resources("look at this process", e))?;
+    let inherited = observer.look().map_err(|e| resources("look at this process", e))?;
     let (process, _) = start::execute(command, theirs, nonce, set)
         .map_err(|e| resources("start the fork server", e))?;
     let record = starting
         .started_internal(process, "fork server")
         .map_err(|e| resources("watch the fork server", e))?;
-    Ok(Server { wire: ours, record, environment })
+    Ok(Server { wire: ours, record, environment, inherited, observer })
 }

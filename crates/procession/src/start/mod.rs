@@ -14,7 +14,7 @@ use procession_sys::settings;
 use procession_sys::wire::Wire;
 
 use crate::codec::{self, Carried, Encoded};
-use crate::context::{Identity, StartMethod, start_method};
+use crate::context::{Identity, StartMethod, is_before_target, start_method};
 use crate::frame::MAX_FRAME_HANDLES;
 use crate::handoff::{ChildHandoff, Handoff, Role};
 use crate::supervisor::{Record, Supervisor};
@@ -106,8 +106,14 @@ pub(crate) fn start(
     }
 }
 
+/// Refuses a start that would repeat itself in the child.
+pub(crate) fn check_moment() -> Result<(), StartError> {
+    if is_before_target() { Err(StartError::BeforeMain) } else { Ok(()) }
+}
+
 /// Refuses what no start method can make work.
 fn check(settings: &Settings) -> Result<(), StartError> {
+    check_moment()?;
     if let Some(name) = settings.name.as_ref().filter(|name| name.contains('\0')) {
         return Err(StartError::Name { name: name.clone() });
     }
