@@ -49,6 +49,9 @@ pub enum StartMethod {
     Spawn,
     /// One clean copy of the program, started at first use and kept waiting before `main`, forks on
     /// demand: as clean as [`Spawn`](Self::Spawn), as fast as a fork, however large this process is.
+    ///
+    /// A program that cannot be copied safely, because a library of its starts threads before
+    /// `main`, spawns instead. So does a process with standard streams of its own.
     ForkServer,
 }
 

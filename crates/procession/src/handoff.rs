@@ -107,10 +107,9 @@ pub(crate) enum Reply {
     Failed {
         code: i32,
     },
-    /// It cannot be a fork server, and has ended.
-    Unusable {
-        message: String,
-    },
+    /// A library of the program starts threads before `main`: whatever locks those hold would stay
+    /// locked in a copy. It has ended.
+    Unusable,
 }
 
 impl Reply {

@@ -350,14 +350,15 @@ impl Record {
         self.process.handle()
     }
 
-    /// Tells whether it is dead, whoever has noticed.
+    /// Tells whether it is dead, whoever has noticed. Without a lock, so also in a forked copy.
     pub(crate) fn is_dead(&self) -> bool {
-        lock(&self.state).end.is_some()
-            || matches!(self.process.wait(Some(Instant::now())), Ok(true))
+        matches!(self.process.wait(Some(Instant::now())), Ok(true))
     }
 
+    /// What is known of its end; nothing in a forked copy, where a thread of the original may hold
+    /// the lock for ever.
     pub(crate) fn end(&self) -> Option<End> {
-        lock(&self.state).end
+        if self.owner == current_pid() { lock(&self.state).end } else { None }
     }
 }
 

@@ -33,7 +33,7 @@ use crate::codec::{self, Carried, Encoded};
 use crate::context::{self, Identity, current_process};
 use crate::crash_point::crash_point;
 use crate::frame::{self, Frame, FrameError};
-use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Role};
+use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Report, Role};
 use crate::target::{CallError, TargetName};
 use crate::tell::tell;
 
@@ -120,10 +120,7 @@ pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
     }
     if handoff.image != Image::main().identity() {
         let message = crate::target::NameError::OtherBuild.to_string();
-        match handoff.role {
-            Role::Server { .. } => refuse(&wire, message),
-            Role::Child(_) => fail(&wire, message),
-        }
+        fail(&wire, message);
     }
     crash_point!("entry.handed-off");
     match handoff.role {
@@ -144,15 +141,6 @@ pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
 /// Ends a process for which nobody waits at the other end of a wire.
 fn give_up(why: &str) -> ! {
     tell(format_args!("procession: this process cannot become a child: {why}"));
-    runtime::exit_now(UNUSABLE)
-}
-
-/// Ends a fork server that cannot be one; its program gets the reason.
-fn refuse(wire: &Wire, message: String) -> ! {
-    let reply = Reply::Unusable { message: message.clone() };
-    if reply.send(wire).is_err() {
-        give_up(&message);
-    }
     runtime::exit_now(UNUSABLE)
 }
 

@@ -6,7 +6,7 @@ use procession_sys::start::{self, Fork};
 use procession_sys::wire::Wire;
 use procession_sys::{Handle, process, runtime, tether as tethers};
 
-use super::{Origin, UNUSABLE, enter, prepare, refuse};
+use super::{Origin, UNUSABLE, enter, give_up, prepare};
 use crate::codec::{self, Carried};
 use crate::crash_point::crash_point;
 use crate::frame::Frame;
@@ -15,7 +15,12 @@ use crate::handoff::{Reply, Request, SERVER_TITLE};
 /// The server itself: forks for every request, until its program is gone.
 pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
     if let Err(message) = detach(&wire, tether) {
-        refuse(&wire, message);
+        give_up(&message);
+    }
+    // A copy has one thread: whatever locks others hold would stay locked in it for ever.
+    if !process::count_threads().is_ok_and(|count| count == 1) {
+        let _ = Reply::Unusable.send(&wire);
+        runtime::exit_now(0);
     }
     crash_point!("server.ready");
     // What is the same for every child is done once, here.
@@ -32,8 +37,7 @@ pub(crate) fn serve(wire: Wire, tether: Handle) -> ! {
         drop(frame);
         let (theirs, environment) = (request.wire.into_handle(), request.environment);
         crash_point!("server.requested");
-        // SAFETY: the server is single-threaded: `detach` has counted, it has started no thread,
-        // and before `main` nothing else runs.
+        // SAFETY: the server is single-threaded: it has counted, and starts no thread itself.
         let reply = match unsafe { start::fork_sibling() } {
             Ok(Fork::Child) => {
                 drop(wire);
@@ -71,13 +75,5 @@ fn detach(wire: &Wire, tether: Handle) -> Result<(), String> {
     let root = settings::open_directory("/".as_ref()).map_err(|e| e.to_string())?;
     settings::enter_directory(root).map_err(|e| e.to_string())?;
     settings::set_title(SERVER_TITLE);
-    // A copy has one thread: whatever locks the others held would stay locked in it for ever.
-    match process::count_threads() {
-        Ok(1) => Ok(()),
-        Ok(count) => Err(format!(
-            "the program has {count} threads before its `main`, from a library's constructor, and \
-             cannot be forked safely; use StartMethod::Spawn"
-        )),
-        Err(error) => Err(format!("/proc/self/task cannot be read: {error}")),
-    }
+    Ok(())
 }

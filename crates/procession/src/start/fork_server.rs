@@ -19,6 +19,7 @@
 //! says that it never will, the start is tried again with a new server.
 
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,8 @@ use procession_sys::start::{self, StreamsSet};
 use procession_sys::wire::Wire;
 
 use super::spawn::new_nonce;
-use super::{EnvironmentChange, Group, Settings, StartError, Started, encode, tether};
-use crate::codec::{self, Carried, EncodeError, Encoded};
+use super::{Arguments, EnvironmentChange, Group, Settings, StartError, Started, encode, tether};
+use crate::codec::{self, Carried};
 use crate::frame::{self, Frame, FrameError};
 use crate::handoff::{
     ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Request, Role, SERVER_TITLE,
@@ -41,9 +42,14 @@ use crate::supervisor::{Record, Supervisor};
 
 type Environment = Vec<(OsString, OsString)>;
 
-/// The server of this process, if it runs. The lock is held for the length of one start.
+/// The server of this process, if it runs.
 #[derive(Debug, Default)]
-pub(crate) struct ServerSlot(Mutex<Option<Server>>);
+pub(crate) struct ServerSlot {
+    /// The lock is held for the length of one start.
+    server: Mutex<Option<Server>>,
+    /// Whether one has said that this program can have none.
+    unusable: AtomicBool,
+}
 
 /// How often a start is tried again with a new server before it is given up.
 const ATTEMPTS: usize = 5;
@@ -65,17 +71,24 @@ enum Requested {
     Refused(std::io::Error),
     /// The server is dead and has left no child.
     ServerDied(String),
-    /// The server cannot be one, now or ever.
-    Unusable(String),
+    /// This program can have no server, now or ever.
+    Unusable,
 }
 
-/// Starts a child by asking the server for a copy of itself.
+/// Starts a child by asking the server for a copy of itself; `None` if this program can have no
+/// server.
 pub(super) fn start(
     supervisor: &'static Supervisor,
-    settings: Settings,
+    settings: &Settings,
     mut child: ChildHandoff,
-    arguments: impl FnOnce(&mut Encoded) -> Result<(), EncodeError>,
-) -> Result<Started, StartError> {
+    arguments: Arguments<'_>,
+) -> Result<Option<Started>, StartError> {
+    let Some(slot) = supervisor.companion::<ServerSlot>() else {
+        unreachable!("the fork server is the supervisor's only companion")
+    };
+    if slot.unusable.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
     let resources = StartError::resources;
     child.tether = tether(supervisor, &child)?;
     for (stream, carried) in settings::standard_streams().into_iter().zip(&mut child.streams) {
@@ -97,10 +110,8 @@ pub(super) fn start(
     // Before the lock: this runs code of the user's, which may start processes itself.
     let encoded = encode(child, 0, arguments)?;
 
-    let Some(slot) = supervisor.companion::<ServerSlot>() else {
-        unreachable!("the fork server is the supervisor's only companion")
-    };
-    let mut slot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let unusable = &slot.unusable;
+    let mut slot = slot.server.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let server = match &*slot {
@@ -132,12 +143,14 @@ pub(super) fn start(
                     let _ = record.process.kill();
                     return Err(StartError::Group { id, source });
                 }
-                return Ok(Started::without_streams(record, ours));
+                return Ok(Some(Started::without_streams(record, ours)));
             }
             Requested::Refused(error) => return Err(resources("fork the fork server", error)),
-            Requested::Unusable(message) => {
+            Requested::Unusable => {
                 *slot = None;
-                return Err(StartError::ForkServer { message });
+                // ORDERING: a flag that guards nothing else.
+                unusable.store(true, Ordering::Relaxed);
+                return Ok(None);
             }
             Requested::ServerDied(message) => {
                 *slot = None;
@@ -195,7 +208,7 @@ impl Server {
             Ok(Reply::Failed { code }) => {
                 Requested::Refused(std::io::Error::from_raw_os_error(code))
             }
-            Ok(Reply::Unusable { message }) => Requested::Unusable(message),
+            Ok(Reply::Unusable) => Requested::Unusable,
             Err(why) => self.adopt(supervisor, ours, why),
         }
     }

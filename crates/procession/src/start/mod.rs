@@ -72,11 +72,14 @@ impl Started {
     }
 }
 
+/// Encodes the arguments behind a hand-off.
+pub(crate) type Arguments<'a> = &'a dyn Fn(&mut Encoded) -> Result<(), codec::EncodeError>;
+
 /// Starts a process that runs `target` with `arguments`.
 pub(crate) fn start(
     settings: Settings,
     target: TargetName,
-    arguments: impl FnOnce(&mut Encoded) -> Result<(), codec::EncodeError>,
+    arguments: Arguments<'_>,
 ) -> Result<Started, StartError> {
     check(&settings)?;
     let supervisor = Supervisor::get().map_err(|e| StartError::resources("watch children", e))?;
@@ -85,25 +88,28 @@ pub(crate) fn start(
         Ok(handle) => Ok(Carried::new(handle)),
         Err(source) => Err(StartError::CurrentDir { path: directory.clone(), source }),
     };
-    let child = ChildHandoff {
-        target,
-        tether: None,
-        streams: [None, None, None],
-        directory: settings.directory.as_ref().map(opened).transpose()?,
-        group: None,
-        memory_limit: settings.memory_limit,
-        identity,
+    let child = || -> Result<ChildHandoff, StartError> {
+        Ok(ChildHandoff {
+            target,
+            tether: None,
+            streams: [None, None, None],
+            directory: settings.directory.as_ref().map(opened).transpose()?,
+            group: None,
+            memory_limit: settings.memory_limit,
+            identity: identity.clone(),
+        })
     };
     // std's Stdio tells nobody what it is but std's Command, which starts programs: a process with
     // streams of its own is always started anew.
     let own_streams =
         settings.stdin.is_some() || settings.stdout.is_some() || settings.stderr.is_some();
-    match settings.method.unwrap_or_else(start_method) {
-        StartMethod::ForkServer if !own_streams => {
-            fork_server::start(supervisor, settings, child, arguments)
+    if settings.method.unwrap_or_else(start_method) == StartMethod::ForkServer && !own_streams {
+        let server = fork_server::start(supervisor, &settings, child()?, arguments)?;
+        if let Some(started) = server {
+            return Ok(started);
         }
-        _ => spawn::start(supervisor, settings, child, arguments),
     }
+    spawn::start(supervisor, child()?, settings, arguments)
 }
 
 /// Refuses a start that would repeat itself in the child.
@@ -145,7 +151,7 @@ fn check(settings: &Settings) -> Result<(), StartError> {
 fn encode(
     child: ChildHandoff,
     nonce: u64,
-    arguments: impl FnOnce(&mut Encoded) -> Result<(), codec::EncodeError>,
+    arguments: Arguments<'_>,
 ) -> Result<Encoded, StartError> {
     let image = Image::main().identity();
     let handoff = Handoff { nonce, image, role: Role::Child(Box::new(child)) };
