@@ -114,7 +114,9 @@ pub(crate) fn receive(socket: i32, flags: i32) -> io::Result<(Vec<u8>, Vec<Owned
         let data = unsafe { libc::CMSG_DATA(next) }.cast::<i32>();
         for place in 0..size / size_of::<i32>() {
             // SAFETY: the header says that so many numbers follow it.
-            let number = unsafe { data.add(place).read_unaligned() };
+            let at = unsafe { data.add(place) };
+            // SAFETY: as above; they may lie anywhere.
+            let number = unsafe { at.read_unaligned() };
             // SAFETY: the kernel has made it for this process just now.
             handles.push(unsafe { OwnedFd::from_raw_fd(number) });
         }

@@ -10,6 +10,7 @@ fn main() {
         "crash" => crash::at_point(),
         "both-die" => crash::both_die(),
         "parent" => parent::run(),
+        "say-main" => println!("main was entered"),
         _ => {
             eprintln!("no scenario `{scenario}`");
             std::process::exit(64);
