@@ -1,1 +1,6 @@
-//! To be filled.
+//! Real kills: whatever dies, at whichever moment, nobody hangs and nothing is left.
+
+mod crash_points;
+mod fork_server;
+mod parent;
+mod support;

@@ -1,0 +1,87 @@
+//! Starts processes from several threads, without an end, until it is killed.
+
+use std::io::Write;
+
+use procession::{Connection, Process, StartMethod, pipe};
+use procession_tests::{METHODS, method_from, method_name, sleep_long};
+
+use crate::argument;
+
+/// How many processes one thread starts: more than it comes to in its time on a machine at rest.
+const MOST: usize = 64;
+
+/// Starts what the first argument says, by the method of the second, or by both.
+pub(crate) fn run() {
+    let (work, method) = (argument(1), argument(2));
+    let methods = if method == "both" { METHODS.to_vec() } else { vec![method_from(&method)] };
+    println!("begin");
+    std::io::stdout().flush().expect("somebody reads");
+    let works: &[fn(StartMethod)] = match work.as_str() {
+        "daemons" => &[daemons],
+        "trees" => &[trees],
+        "pipes" => &[pipes],
+        _ => &[daemons, trees, pipes],
+    };
+    let threads: usize = if works.len() == 1 { 3 } else { 1 };
+    let mut running = Vec::new();
+    for method in methods {
+        for work in works {
+            running.extend((0..threads).map(|_| std::thread::spawn(move || work(method))));
+        }
+    }
+    sleep_long();
+}
+
+/// Daemons that would run for ever, and some that end of themselves.
+fn daemons(method: StartMethod) {
+    for round in 0..MOST {
+        let sleeper = Process::new(sleep_long, ()).daemon(true).start_method(method).start();
+        drop(sleeper.expect("a daemon starts"));
+        let quick =
+            Process::new(|round: usize| round, (round,)).daemon(true).start_method(method).start();
+        assert_eq!(quick.expect("a daemon starts").join().expect("it returns"), round);
+    }
+}
+
+/// Daemons whose children, and theirs, are no daemons themselves.
+fn trees(method: StartMethod) {
+    for _ in 0..MOST {
+        let branch = Process::new(branch, (2, method_name(method).to_owned()));
+        drop(branch.daemon(true).start_method(method).start().expect("a daemon starts"));
+    }
+}
+
+/// Starts two processes of the next depth, and waits for ever.
+fn branch(depth: u32, method: String) {
+    let depth_below = depth - 1;
+    for daemon in [false, true] {
+        let process = if depth_below == 0 {
+            Process::new(sleep_long, ())
+        } else {
+            Process::new(branch, (depth_below, method.clone()))
+        };
+        let started = process.daemon(daemon).start_method(method_from(&method)).start();
+        drop(started.expect("a child of a child starts"));
+    }
+    sleep_long();
+}
+
+/// Processes that are no daemons: nobody ends them, they end when their pipe does. Each has a
+/// daemon of its own, which ends with it.
+fn pipes(method: StartMethod) {
+    let mut ends = Vec::new();
+    for _ in 0..MOST {
+        let (ours, theirs) = pipe::<u32>().expect("a pipe");
+        let process = Process::new(read_to_the_end, (theirs, method_name(method).to_owned()));
+        drop(process.start_method(method).start().expect("a child starts"));
+        ours.send(&1).expect("the child is there");
+        ends.push(ours);
+    }
+    sleep_long();
+}
+
+fn read_to_the_end(connection: Connection<u32>, method: String) {
+    let daemon = Process::new(sleep_long, ()).daemon(true).start_method(method_from(&method));
+    drop(daemon.start().expect("a daemon of a child starts"));
+    while connection.recv().is_ok() {}
+}
