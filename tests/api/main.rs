@@ -1,3 +1,4 @@
 //! The public API, under every start method.
 
 mod process;
+mod settings;
