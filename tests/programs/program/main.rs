@@ -4,6 +4,7 @@
 //! scenario fails by panicking.
 
 mod environment;
+mod streams;
 
 use std::process::ExitCode;
 
@@ -11,7 +12,8 @@ use std::process::ExitCode;
 type Family = fn(scenario: &str, rest: &[String]) -> Option<ExitCode>;
 
 /// The families.
-const FAMILIES: [(&str, Family); 1] = [("environment", environment::run)];
+const FAMILIES: [(&str, Family); 2] =
+    [("environment", environment::run), ("streams", streams::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
