@@ -1,5 +1,7 @@
 //! The public API, under every start method.
 
+mod crashes;
+mod ends;
 mod process;
 mod settings;
 mod streams;
