@@ -86,7 +86,12 @@ impl Report {
 pub(crate) type EnvironmentBytes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What a fork server calls itself, and each of its copies until that has another name.
-pub(crate) const SERVER_TITLE: &str = "fork server";
+///
+/// Its program finds copies by it, among children that may have any name.
+pub(crate) fn server_title(nonce: u64) -> String {
+    // The system shows 15 bytes.
+    format!("fork server {:03x}", nonce & 0xfff)
+}
 
 /// What a fork server is asked, together with the child's end of its wire.
 #[derive(Debug, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! Every child has a [`Record`]. All records of living children are in one registry, and their
 //! death handles in one set, on which one thread sleeps; the thread exists only while there are
-//! children. Who waits for a child takes its handle out of the set meanwhile and reaps it itself,
+//! children, of which a fork server is one. Who waits for a child takes its handle out of the set meanwhile and reaps it itself,
 //! so that a death wakes one thread and not two.
 //!
 //! Invariants:
@@ -103,7 +103,7 @@ pub(crate) struct Starting(&'static Supervisor);
 impl Supervisor {
     /// Returns the supervisor of this process, if it has started a child yet.
     pub(crate) fn existing() -> Option<&'static Self> {
-        // ORDERING: Acquire pairs with the Release of the exchange in `get`.
+        // ORDERING: Acquire pairs with the Release of the store in `make`: the fields are there.
         let supervisor = SUPERVISOR.load(Ordering::Acquire);
         // SAFETY: null, or leaked by `get` and never freed.
         unsafe { supervisor.as_ref() }
@@ -116,17 +116,19 @@ impl Supervisor {
         }
         // Not a mutex: one that another thread holds at a fork stays locked in the copy. The hook
         // there releases this. The wait is for a few system calls, once in a program.
+        // ORDERING: Acquire pairs with the Release below: what the last maker made is seen.
         while MAKING.swap(true, Ordering::Acquire) {
             std::thread::yield_now();
         }
         let made = Self::existing().map_or_else(Self::make, Ok);
-        // ORDERING: Release and the Acquire above order one maker after another.
+        // ORDERING: Release pairs with the Acquire above.
         MAKING.store(false, Ordering::Release);
         made
     }
 
     fn make() -> io::Result<&'static Self> {
         // The C library keeps hooks for good, also in a copy.
+        // ORDERING: `MAKING` orders one maker after another.
         if !HOOKED.load(Ordering::Relaxed) {
             runtime::in_fork_copy(forget_in_fork_copy)?;
             runtime::at_exit(end_children_at_exit)?;

@@ -11,12 +11,13 @@ use std::os::unix::fs::FileExt;
 use rustix::process::{Resource, Rlimit};
 
 /// The lines of `/proc/self/status` that children inherit.
-const LINES: [&str; 12] = [
+const LINES: [&str; 14] = [
     "Umask",
     "Uid",
     "Gid",
     "Groups",
     "NSsid",
+    "SigIgn",
     "CapInh",
     "CapPrm",
     "CapEff",
@@ -24,6 +25,7 @@ const LINES: [&str; 12] = [
     "CapAmb",
     "NoNewPrivs",
     "Seccomp",
+    "Cpus_allowed",
 ];
 
 const LIMITS: [Resource; 16] = [

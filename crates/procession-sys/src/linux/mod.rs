@@ -1,5 +1,6 @@
 //! Linux: pidfds, memfds, `SEQPACKET` sockets, epoll.
 
+pub mod futex;
 pub mod image;
 pub mod inherited;
 pub mod memory;
@@ -7,6 +8,7 @@ pub mod process;
 pub mod ready;
 pub mod runtime;
 pub mod settings;
+pub mod shared;
 pub mod start;
 pub mod tether;
 pub mod wire;

@@ -197,6 +197,42 @@ pub fn children_titled(title: &str) -> io::Result<Vec<u32>> {
     Ok(children.map(|(pid, _)| pid).filter(|pid| is_titled(*pid)).collect())
 }
 
+/// Returns when a process was started, in the system's clock ticks since the boot; `None` if there is
+/// none, or it does not show.
+#[must_use]
+pub fn start_time(pid: u32) -> Option<u64> {
+    stat_field(pid, START)
+}
+
+/// Opens a handle on the process that has the number `pid` and was started at a time that
+/// `is_start` knows; `None` if that process is dead.
+///
+/// # Errors
+///
+/// When no descriptor is left.
+pub fn find(pid: u32, is_start: impl FnOnce(u64) -> bool) -> io::Result<Option<Process>> {
+    let process = match Process::open(pid) {
+        Ok(process) => process,
+        // ESRCH: there is none. EINVAL: the number is a thread's now, so not that process's.
+        Err(error) if matches!(error.raw_os_error(), None | Some(libc::ESRCH | libc::EINVAL)) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    // The handle is on whoever has the number now, and keeps it for that one while we look.
+    let is_it = start_time(pid).is_none_or(is_start);
+    Ok((is_it && !process.wait(Some(Instant::now()))?).then_some(process))
+}
+
+/// Returns a number that all processes share that know each other by number.
+///
+/// # Errors
+///
+/// When `/proc` cannot be read.
+pub fn namespace() -> io::Result<u64> {
+    Ok(rustix::fs::stat("/proc/self/ns/pid")?.st_ino)
+}
+
 /// Returns how many threads this process has.
 ///
 /// # Errors
@@ -247,10 +283,18 @@ fn all_processes() -> io::Result<Vec<(u32, u32)>> {
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
+    u32::try_from(stat_field(pid, PARENT)?).ok()
+}
+
+/// Places in `/proc/<pid>/stat`, counted behind the name.
+const PARENT: usize = 1;
+const START: usize = 19;
+
+fn stat_field(pid: u32, place: usize) -> Option<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may contain anything, also parentheses: the last one ends it.
     let after_name = stat.iter().rposition(|b| *b == b')')? + 1;
-    std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().nth(place)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -261,6 +305,18 @@ mod tests {
     fn our_parent_is_in_proc() {
         let parent = rustix::process::getppid().map(|p| p.as_raw_pid().cast_unsigned());
         assert_eq!(parent_of(current_pid()), parent);
+    }
+
+    #[test]
+    fn a_process_is_told_from_others_with_its_number() {
+        let me = current_pid();
+        let start = start_time(me).expect("proc");
+        assert!(find(me, |time| time == start).expect("handle").is_some());
+        assert!(find(me, |time| time != start).expect("handle").is_none());
+        let mut child = std::process::Command::new("/bin/true").spawn().expect("true");
+        let pid = child.id();
+        child.wait().expect("it ends");
+        assert!(find(pid, |_| true).expect("handle").is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::SeqCst};
 
 use crate::linux::tether;
 
@@ -26,6 +26,8 @@ pub enum LastWord {
     OutOfMemory,
 }
 
+/// How often this process was forked from another that counts.
+static COPIES: AtomicU32 = AtomicU32::new(0);
 /// Whether [`prepare`] has been called in this process or the one that it is a copy of.
 static PREPARED: AtomicBool = AtomicBool::new(false);
 /// Where the last word goes, by number; -1 for nowhere.
@@ -265,6 +267,34 @@ pub fn in_fork_copy(hook: extern "C" fn()) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::ErrorKind::OutOfMemory.into()),
     }
+}
+
+/// Returns how often this process has been forked from another since the first call: a number that
+/// is the same for as long as this is the same process.
+///
+/// # Errors
+///
+/// When the C library has no room for another hook.
+pub fn copies() -> io::Result<u32> {
+    static HOOKED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn in_copy() {
+        COPIES.fetch_add(1, SeqCst);
+    }
+    if !HOOKED.load(SeqCst) {
+        // Two threads at once install two hooks, each of which only adds one more.
+        // SAFETY: the function is static and does only what is allowed between fork and exec.
+        match unsafe { libc::pthread_atfork(None, None, Some(in_copy)) } {
+            0 => HOOKED.store(true, SeqCst),
+            _ => return Err(io::ErrorKind::OutOfMemory.into()),
+        }
+    }
+    Ok(COPIES.load(SeqCst))
+}
+
+/// As [`copies`], which has been called before.
+#[must_use]
+pub fn known_copies() -> u32 {
+    COPIES.load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// Ends this process at once with `code`: no hook at exit runs, nothing is flushed.

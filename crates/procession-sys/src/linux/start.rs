@@ -1,8 +1,9 @@
 //! New processes: the executable again, a sibling copy, a fork.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -27,7 +28,15 @@ pub struct StreamsSet {
 #[must_use]
 pub fn command() -> Command {
     let mut command = Command::new("/proc/self/exe");
-    let mut arguments = std::env::args_os();
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.is_empty() {
+        // PLATFORM: musl tells the arguments to `main` alone, which a child does not come to.
+        let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+        let line = line.strip_suffix(&[0]).unwrap_or(&line);
+        arguments =
+            line.split(|byte| *byte == 0).map(|text| OsStr::from_bytes(text).into()).collect();
+    }
+    let mut arguments = arguments.into_iter();
     command.arg0(arguments.next().unwrap_or_else(|| "procession".into()));
     command.args(arguments);
     command
@@ -125,6 +134,14 @@ pub fn parse_marker(text: &OsStr) -> Option<Marker> {
     Some(Marker { number, nonce: u64::from_str_radix(nonce, 16).ok()? })
 }
 
+/// Tells whether this program has more rights than the user who started it: it is setuid, or its
+/// file has capabilities.
+#[must_use]
+pub fn runs_with_more_rights() -> bool {
+    // SAFETY: the call takes a number and returns one.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Takes the wire that a marker names, if the number is an open descriptor that is one.
 ///
 /// Whoever is at its other end says what this process runs. So it must be of the same user, and a
@@ -134,8 +151,7 @@ pub fn parse_marker(text: &OsStr) -> Option<Marker> {
 ///
 /// When the number is not an open descriptor, or not a wire, or not to be trusted.
 pub fn inherited_wire(marker: &Marker) -> io::Result<Wire> {
-    // SAFETY: the call takes a number and returns one.
-    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+    if runs_with_more_rights() {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "this program runs with more rights than the user who started it",

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //!          no marker                      role: server
-//! loader ─► entry ─► (nothing: main runs)    ┌──► serve::serve ──► fork ─┐
-//!             └─► marker ─► wire ─► hand-off ┤                                 │
-//!                    │        │        │     └──► run_child ◄── hand-off ◄─────┘
+//! loader ─► entry ─► (nothing: main runs)   ┌──► serve::serve ──► fork ──┐
+//!             └─► marker ─► wire ─► hand-off┤                            │
+//!                    │        │        │    └──► run_child ◄── hand-off ◄┘
 //!                    └────────┴────────┴─ unusable: message, exit code 70
 //! ```
 //!
 //! Invariants:
 //!
 //! 1. A process with a marker never reaches `main`, whatever is wrong with the marker.
-//! 2. The marker is out of the environment before anything of the program runs.
+//! 2. The marker is out of the environment before anything of the program runs, but for constructors
+//!    that the loader runs before ours: those can start no process (`context::is_before_target`).
 //! 3. The target runs only after every setting has been made and the hand-off has been checked.
 
 mod serve;
@@ -56,6 +57,7 @@ extern "C" fn entry(
     if Image::main().offset_of(entry as *const () as usize).is_none() {
         return;
     }
+    // CRASH (entry.marked): whoever started it sees the exit: nothing has been done yet.
     crash_point!("entry.marked");
     context::begin_child();
     // SAFETY: before `main` there is one thread, so nobody reads the environment meanwhile. (A
@@ -99,6 +101,7 @@ pub(crate) enum Origin {
 
 /// Becomes what the first message on `wire` says.
 pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
+    // CRASH (entry.wired): as above; what was sent to it is gone with its end of the wire.
     crash_point!("entry.wired");
     let mut frame = match Frame::receive(&wire, false) {
         Ok(frame) => frame,
@@ -122,12 +125,13 @@ pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
         let message = crate::target::NameError::OtherBuild.to_string();
         fail(&wire, message);
     }
+    // CRASH (entry.handed-off): as above; the handles that came are closed with it.
     crash_point!("entry.handed-off");
     match handoff.role {
         Role::Server { tether } => {
             drop(frame);
             match tether.into_handle() {
-                Some(tether) => serve::serve(wire, tether),
+                Some(tether) => serve::serve(wire, tether, nonce),
                 None => give_up("the hand-off from the parent lacks a handle"),
             }
         }
@@ -187,11 +191,13 @@ fn run_child(
         if let Err(error) = hello.send(wire, &Encoded::default()) {
             give_up(&format!("its parent cannot be told of it: {error}"));
         }
+        // CRASH (child.said-hello): it is the parent's child, known by its number; `join` tells how it ended.
         crash_point!("child.said-hello");
     }
     if let Err(message) = settings.apply() {
         fail(wire, message);
     }
+    // CRASH (child.settings-made): as above.
     crash_point!("child.settings-made");
     let entry = match target.find() {
         Ok(entry) => entry,
@@ -209,13 +215,16 @@ fn run_child(
         }
     }
     let run = move || {
+        // CRASH (child.ready): as above; the target has not run.
         crash_point!("child.ready");
         let (report, value) = run_reporting(wire, None, || entry.call(&mut decoding));
+        // CRASH (child.returned): the value is lost: `join` tells the signal, not the value.
         crash_point!("child.returned");
         (report, value)
     };
     let (report, value) = on_main_thread(run);
     let code = send_report(wire, &report, &value);
+    // CRASH (child.reported): the value is there, but the end was a signal: `join` tells the signal.
     crash_point!("child.reported");
     std::process::exit(code)
 }
@@ -354,6 +363,7 @@ impl Settings {
             tether::tie(tether)
                 .map_err(|e| format!("it cannot be tied to its parent's life: {e}"))?;
         }
+        // CRASH (child.tied): as above; the kernel forgets the tie with the process.
         crash_point!("child.tied");
         for (stream, handle) in [Stream::In, Stream::Out, Stream::Err].into_iter().zip(self.streams)
         {

@@ -49,7 +49,7 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// The fork server died again and again, or cannot be one.
+    /// The fork server died again and again.
     ForkServer {
         /// What was seen last.
         message: String,
@@ -57,6 +57,9 @@ pub enum StartError {
     /// A child of this program was to start a process before it runs its target: a constructor
     /// that runs before `main` does so in every child, and would for ever.
     BeforeMain,
+    /// This program has more rights than the user who started it, by its file's set-user-ID bit or
+    /// capabilities; its children would be anybody's to command.
+    Privileged,
 }
 
 impl StartError {
@@ -80,6 +83,11 @@ impl fmt::Display for StartError {
                 "this process is a child and has not come to its target: a constructor that runs \
                  before `main` runs in every child as well and would start processes for ever; \
                  start them from `main`",
+            ),
+            Self::Privileged => f.write_str(
+                "this program runs with more rights than the user who started it (set-user-ID, or \
+                 file capabilities), and any user could pose as its parent; use \
+                 `procession::fork`, or start a program without those rights",
             ),
             Self::Name { name } => {
                 write!(f, "the process name {name:?} contains a NUL; leave it out")

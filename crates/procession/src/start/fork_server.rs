@@ -36,7 +36,7 @@ use super::{Arguments, EnvironmentChange, Group, Settings, StartError, Started, 
 use crate::codec::{self, Carried};
 use crate::frame::{self, Frame, FrameError};
 use crate::handoff::{
-    ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Request, Role, SERVER_TITLE,
+    ChildHandoff, EnvironmentBytes, Handoff, Reply, Report, Request, Role, server_title,
 };
 use crate::supervisor::{Record, Supervisor};
 
@@ -62,6 +62,7 @@ struct Server {
     environment: Environment,
     inherited: Inherited,
     observer: Observer,
+    title: String,
 }
 
 /// What became of a request.
@@ -256,14 +257,22 @@ impl Server {
                     );
                 }
                 // Nothing yet, and a copy is there that may still say it: wait on.
-                Err(FrameError::Empty) if !lost_copies(supervisor).is_empty() => {}
+                Err(FrameError::Empty) if !self.lost_copies(supervisor).is_empty() => {}
                 // It is dead, or will be at once: it could not say hello.
                 _ => {
-                    lost_copies(supervisor).into_iter().for_each(start::abandon);
+                    self.lost_copies(supervisor).into_iter().for_each(start::abandon);
                     return Requested::ServerDied(why);
                 }
             }
         }
+    }
+
+    /// The copies of this server, children of this process, of which nobody knows.
+    ///
+    /// Called under the slot's lock: of every other copy there is a record.
+    fn lost_copies(&self, supervisor: &Supervisor) -> Vec<u32> {
+        let copies = process::children_titled(&self.title).unwrap_or_default();
+        copies.into_iter().filter(|pid| !supervisor.knows(*pid)).collect()
     }
 }
 
@@ -271,14 +280,6 @@ impl Server {
 fn is_gone(error: &std::io::Error) -> bool {
     const ESRCH: i32 = 3;
     error.raw_os_error() == Some(ESRCH)
-}
-
-/// The copies of a server, children of this process, of which nobody knows.
-///
-/// Called under the slot's lock: of every other copy there is a record.
-fn lost_copies(supervisor: &Supervisor) -> Vec<u32> {
-    let copies = process::children_titled(SERVER_TITLE).unwrap_or_default();
-    copies.into_iter().filter(|pid| !supervisor.knows(*pid)).collect()
 }
 
 /// The environment that a child is to have: this process's with the user's changes.
@@ -332,5 +333,6 @@ fn launch(supervisor: &'static Supervisor) -> Result<Server, StartError> {
     let record = starting
         .started_internal(process, "fork server")
         .map_err(|e| resources("watch the fork server", e))?;
-    Ok(Server { wire: ours, record, environment, inherited, observer })
+    let title = server_title(nonce);
+    Ok(Server { wire: ours, record, environment, inherited, observer, title })
 }

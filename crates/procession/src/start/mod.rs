@@ -117,9 +117,19 @@ pub(crate) fn check_moment() -> Result<(), StartError> {
     if is_before_target() { Err(StartError::BeforeMain) } else { Ok(()) }
 }
 
+/// Refuses to start this program again where its children listen to nobody.
+fn check_rights() -> Result<(), StartError> {
+    if procession_sys::start::runs_with_more_rights() {
+        Err(StartError::Privileged)
+    } else {
+        Ok(())
+    }
+}
+
 /// Refuses what no start method can make work.
 fn check(settings: &Settings) -> Result<(), StartError> {
     check_moment()?;
+    check_rights()?;
     if let Some(name) = settings.name.as_ref().filter(|name| name.contains('\0')) {
         return Err(StartError::Name { name: name.clone() });
     }
