@@ -1,5 +1,6 @@
 //! Real kills: whatever dies, at whichever moment, nobody hangs and nothing is left.
 
+mod child;
 mod crash_points;
 mod fork_server;
 mod parent;
