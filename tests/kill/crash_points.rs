@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use procession::{JoinError, Process, StartMethod};
 use procession_tests::{Folder, METHODS, tests};
 
-use crate::support::Mark;
+use crate::mark::Mark;
 
 tests! {
     a_death_at_every_point_ends_the_call_and_hurts_nothing_else,

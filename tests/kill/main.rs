@@ -3,5 +3,6 @@
 mod child;
 mod crash_points;
 mod fork_server;
+mod mark;
 mod parent;
 mod support;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use procession_tests::{Random, for_each_method, method_name, rounds, tests};
 
-use crate::support::Mark;
+use crate::mark::Mark;
 use procession::StartMethod;
 
 for_each_method! {

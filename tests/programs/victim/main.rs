@@ -3,6 +3,7 @@
 
 mod crash;
 mod parent;
+mod scarce;
 
 fn main() {
     let scenario = std::env::args().nth(1).unwrap_or_default();
@@ -10,6 +11,8 @@ fn main() {
         "crash" => crash::at_point(),
         "both-die" => crash::both_die(),
         "parent" => parent::run(),
+        "scarce" => scarce::starts(),
+        "scarce-messages" => scarce::messages(),
         "say-main" => println!("main was entered"),
         _ => {
             eprintln!("no scenario `{scenario}`");
