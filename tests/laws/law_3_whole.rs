@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use procession::{Connection, SendError, pipe};
-use procession_tests::{METHODS, is_long, method_name, proc, tests};
+use procession_tests::{Folder, METHODS, is_long, method_name, proc, tests};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::mark::victim;
@@ -17,6 +17,7 @@ tests! {
     a_start_without_descriptors_has_not_happened,
     a_first_start_without_descriptors_has_not_happened,
     a_message_without_descriptors_is_not_sent,
+    a_start_whose_answer_is_lost_works_or_has_not_happened,
 }
 
 /// A text that may refuse to be written, after part of it has been.
@@ -154,4 +155,9 @@ fn assert_some_of_each(said: &str) {
 
 fn a_message_without_descriptors_is_not_sent() {
     victim("scarce-messages").succeed();
+}
+
+fn a_start_whose_answer_is_lost_works_or_has_not_happened() {
+    let folder = Folder::new();
+    victim("scarce-replies").arg(folder.path().join("tally")).succeed();
 }

@@ -13,6 +13,7 @@ fn main() {
         "parent" => parent::run(),
         "scarce" => scarce::starts(),
         "scarce-messages" => scarce::messages(),
+        "scarce-replies" => scarce::replies(),
         "say-main" => println!("main was entered"),
         _ => {
             eprintln!("no scenario `{scenario}`");

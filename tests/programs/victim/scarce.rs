@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use procession::{Connection, Process, SendError, StartError, pipe};
+use procession::{Connection, Process, SendError, StartError, StartMethod, pipe};
 use procession_tests::{Snapshot, method_from, proc, raw, warm_up};
 
 use crate::argument;
@@ -84,6 +84,43 @@ pub(crate) fn starts() {
         if let Some(before) = before {
             before.assert_nothing_left();
         }
+    }
+}
+
+/// The fork server makes the child, and its answer cannot be received: no descriptor is free for
+/// the child's handle. The start works, or it has not happened.
+pub(crate) fn replies() {
+    raw::set_limit(libc::RLIMIT_NOFILE, ROOM).expect("a lower limit is allowed");
+    warm_up();
+    let tally = std::path::PathBuf::from(argument(1));
+    let before = Snapshot::take();
+    for _ in 0..5 {
+        let _ = std::fs::remove_file(&tally);
+        let server = proc::fork_server_of(std::process::id()).expect("it waits for more");
+        raw::signal(server, libc::SIGSTOP).expect("it is ours");
+        let start = || {
+            let run = |tally: std::path::PathBuf| std::fs::write(tally, "ran").expect("room");
+            Process::new(run, (tally.clone(),)).start_method(StartMethod::ForkServer).start()
+        };
+        let started = std::thread::scope(|scope| {
+            let starting = scope.spawn(start);
+            // If this is too short, the start fails earlier, which is as good.
+            std::thread::sleep(Duration::from_millis(20));
+            let scarce = Scarce::new(0);
+            raw::signal(server, libc::SIGCONT).expect("it is ours");
+            let started = starting.join().expect("no panic");
+            drop(scarce);
+            started
+        });
+        let refused = started.is_err();
+        match started {
+            Ok(child) => child.join().expect("it returns"),
+            Err(error) => println!("refused: {error}"),
+        }
+        let next = Process::new(|| 8, ()).start_method(StartMethod::ForkServer).start();
+        assert_eq!(next.expect("the next one starts").join().expect("it returns"), 8);
+        before.assert_nothing_left();
+        assert_eq!(tally.exists(), !refused, "refused: {refused}; whether it ran is the contrary");
     }
 }
 
