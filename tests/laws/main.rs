@@ -2,5 +2,7 @@
 
 mod law_1_hope;
 mod law_3_whole;
+mod law_4_nothing_left;
+mod law_5_main;
 #[path = "../kill/mark.rs"]
 mod mark;

@@ -2,14 +2,20 @@
 //! outside, or started with an environment that hurts.
 
 mod crash;
+mod end;
+mod mains;
 mod parent;
 mod scarce;
 
-fn main() {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     let scenario = std::env::args().nth(1).unwrap_or_default();
     match scenario.as_str() {
         "crash" => crash::at_point(),
         "both-die" => crash::both_die(),
+        "end" => return end::run(),
+        "mains" => mains::run(),
         "parent" => parent::run(),
         "scarce" => scarce::starts(),
         "scarce-messages" => scarce::messages(),
@@ -17,9 +23,10 @@ fn main() {
         "say-main" => println!("main was entered"),
         _ => {
             eprintln!("no scenario `{scenario}`");
-            std::process::exit(64);
+            return ExitCode::from(64);
         }
     }
+    ExitCode::SUCCESS
 }
 
 /// The argument at `place`, after the scenario.
