@@ -3,9 +3,12 @@
 
 mod crash;
 mod end;
+mod idle;
 mod mains;
 mod parent;
 mod scarce;
+mod strangers;
+mod untouched;
 
 use std::process::ExitCode;
 
@@ -15,11 +18,20 @@ fn main() -> ExitCode {
         "crash" => crash::at_point(),
         "both-die" => crash::both_die(),
         "end" => return end::run(),
+        "idle" => idle::run(),
         "mains" => mains::run(),
         "parent" => parent::run(),
         "scarce" => scarce::starts(),
         "scarce-messages" => scarce::messages(),
         "scarce-replies" => scarce::replies(),
+        "copies" => untouched::copies(),
+        "ignored" => strangers::ignored(),
+        "interrupted" => untouched::interrupted(),
+        "masks" => untouched::masks(),
+        "reaper" => strangers::reaper(),
+        "strangers" => strangers::strangers(),
+        "threads" => untouched::thread_goes(),
+        "untouched" => untouched::untouched(),
         "say-main" => println!("main was entered"),
         _ => {
             eprintln!("no scenario `{scenario}`");
