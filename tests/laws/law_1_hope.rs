@@ -8,7 +8,7 @@ use procession::{
     Child, Connection, JoinError, Process, Receiver, RecvError, RecvTimeoutError, SendError,
     Sender, StartMethod, pipe, simplex, wait,
 };
-use procession_tests::{Random, for_each_method, is_long, sleep_long};
+use procession_tests::{Random, for_each_method, is_long, proc, raw, sleep_long};
 
 for_each_method! {
     every_way_of_receiving_ends,
@@ -18,6 +18,7 @@ for_each_method! {
     siblings_are_told_of_each_other,
     a_child_that_waits_is_told_when_its_parent_lets_go,
     what_waits_for_the_living_can_give_up,
+    a_stopped_child_has_not_ended,
 }
 
 /// So long that only the end of the other side can be what ended the wait.
@@ -120,7 +121,7 @@ fn every_way_of_joining_ends(method: StartMethod) {
         std::thread::scope(|scope| {
             let joined = scope.spawn(|| child.join());
             std::thread::sleep(Duration::from_micros(Random::new().below(3_000)));
-            procession_tests::raw::signal(pid, libc::SIGKILL).expect("it is ours");
+            raw::signal(pid, libc::SIGKILL).expect("it is ours");
             let joined = joined.join().expect("no panic");
             assert!(matches!(joined, Err(JoinError::Signaled { signal: 9, .. })), "{joined:?}");
         });
@@ -191,4 +192,18 @@ fn what_waits_for_the_living_can_give_up(method: StartMethod) {
     }
     let child = child.join_timeout(Duration::ZERO).expect_err("it lives");
     child.kill().expect("it is ours");
+}
+
+fn a_stopped_child_has_not_ended(method: StartMethod) {
+    let child = start(Process::new(sleep_long, ()), method);
+    for signal in [libc::SIGSTOP, libc::SIGCONT, libc::SIGSTOP] {
+        raw::signal(child.pid(), signal).expect("it is ours");
+        let state = if signal == libc::SIGSTOP { 'T' } else { 'S' };
+        proc::wait_until(|| proc::entry(child.pid()).is_some_and(|entry| entry.state == state));
+        assert_eq!(child.wait_timeout(Duration::from_millis(3)).expect("a look"), None);
+        assert!(child.is_alive() && child.exit_status().is_none());
+    }
+    // Also one that stands still can be ended.
+    child.kill().expect("it is ours");
+    assert_eq!(child.wait().expect("its status").signal(), Some(9));
 }

@@ -1,6 +1,8 @@
 //! Law 9: the parent is untouched. A program that uses the library, or is used by a library that
 //! does, finds everything of its own as it was.
 
+use std::os::unix::process::CommandExt;
+
 use procession_tests::{METHODS, method_name, tests};
 
 use crate::mark::Mark;
@@ -14,6 +16,8 @@ tests! {
     forked_copies_have_nothing_of_the_originals,
     handlers_do_not_end_a_wait,
     children_begin_with_no_signal_blocked,
+    an_interrupt_is_for_the_program_and_its_children,
+    programs_that_are_started_meanwhile_inherit_nothing,
 }
 
 /// Runs a scenario by each start method; each checks for itself.
@@ -57,4 +61,19 @@ fn handlers_do_not_end_a_wait() {
 
 fn children_begin_with_no_signal_blocked() {
     run("masks");
+}
+
+/// As from the terminal: to the whole group, in which nobody has asked for a fork server.
+fn an_interrupt_is_for_the_program_and_its_children() {
+    for method in METHODS {
+        let mark = Mark::new();
+        let mut victim = mark.victim("group-interrupted").arg(method_name(method));
+        victim.command().process_group(0);
+        victim.succeed();
+        mark.wait_for_end();
+    }
+}
+
+fn programs_that_are_started_meanwhile_inherit_nothing() {
+    run("inherited");
 }

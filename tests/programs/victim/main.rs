@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         "scarce-messages" => scarce::messages(),
         "scarce-replies" => scarce::replies(),
         "copies" => untouched::copies(),
+        "group-interrupted" => strangers::group_interrupted(),
+        "inherited" => strangers::inherited(),
         "ignored" => strangers::ignored(),
         "interrupted" => untouched::interrupted(),
         "masks" => untouched::masks(),

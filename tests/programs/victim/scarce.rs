@@ -98,6 +98,7 @@ pub(crate) fn replies() {
         let _ = std::fs::remove_file(&tally);
         let server = proc::fork_server_of(std::process::id()).expect("it waits for more");
         raw::signal(server, libc::SIGSTOP).expect("it is ours");
+        proc::wait_until(|| proc::entry(server).is_some_and(|entry| entry.state == 'T'));
         let start = || {
             let run = |tally: std::path::PathBuf| std::fs::write(tally, "ran").expect("room");
             Process::new(run, (tally.clone(),)).start_method(StartMethod::ForkServer).start()

@@ -1,11 +1,12 @@
 //! A program with children that are none of procession's, or that meddles with those that are.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use procession::{JoinError, Process, StartMethod, pipe};
-use procession_tests::{proc, raw, sleep_long};
+use procession_tests::{proc, raw, sleep_long, warm_up};
 
-use crate::untouched::{method, set_disposition, use_the_library};
+use crate::untouched::{install, method, set_disposition, use_the_library};
 
 /// The program's own children, of std and of `fork`, have their status for the program alone.
 pub(crate) fn strangers() {
@@ -86,4 +87,66 @@ fn value_or_lost(method: StartMethod) {
         assert!(fine, "{joined:?}");
         proc::wait_until(|| procession::active_children().is_empty());
     }
+}
+
+/// What is open in a program that this one starts, as it says itself.
+fn open_in_a_program() -> Vec<String> {
+    let listing = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output();
+    let listing = String::from_utf8(listing.expect("ls is there").stdout).expect("text");
+    listing.lines().filter(|line| line.contains(" -> ")).map(str::to_owned).collect()
+}
+
+/// Programs that are started by the means of std, while other threads start and join processes,
+/// have nothing of what is open for these.
+pub(crate) fn inherited() {
+    let method = method();
+    let before = open_in_a_program().len();
+    let (ours, theirs) = pipe::<u8>().expect("a pipe");
+    let wait = |end: procession::Connection<u8>| drop(end.recv());
+    let child = Process::new(wait, (theirs,)).start_method(method).start().expect("it starts");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let process = Process::new(|| vec![1u8; 100_000], ()).start_method(method);
+                    process.start().expect("it starts").join().expect("it returns");
+                }
+            });
+        }
+        let end = || over.store(true, Ordering::Relaxed);
+        for _ in 0..100 {
+            let open = open_in_a_program();
+            if open.len() != before {
+                end();
+                panic!("{before} before, and now {open:#?}");
+            }
+        }
+        end();
+    });
+    drop(ours);
+    child.join().expect("it returns");
+}
+
+/// An interrupt for the whole group: the program handles it, a child dies of it, and the fork
+/// server, of which nobody at the terminal knows, goes on.
+pub(crate) fn group_interrupted() {
+    warm_up();
+    install(libc::SIGINT);
+    let server = proc::fork_server_of(std::process::id());
+    let (ours, theirs) = pipe::<u8>().expect("a pipe");
+    let say_and_sleep = |end: procession::Connection<u8>| {
+        end.send(&1).expect("the parent waits");
+        sleep_long();
+    };
+    let child = Process::new(say_and_sleep, (theirs,)).start_method(method()).start();
+    let child = child.expect("it starts");
+    ours.recv().expect("it runs");
+    assert_eq!(raw::group(), std::process::id(), "this is a group of its own");
+    // SAFETY: plain numbers.
+    unsafe { libc::kill(0, libc::SIGINT) };
+    let joined = child.join();
+    assert!(matches!(joined, Err(JoinError::Signaled { signal: 2, .. })), "{joined:?}");
+    use_the_library(StartMethod::ForkServer);
+    assert_eq!(proc::fork_server_of(std::process::id()), server, "it is the same");
 }

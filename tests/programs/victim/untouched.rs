@@ -21,7 +21,7 @@ extern "C" fn handle(_: i32) {
 }
 
 /// Installs the program's own handler, without `SA_RESTART`.
-fn install(signal: i32) {
+pub(crate) fn install(signal: i32) {
     // SAFETY: all zeros are an action.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handle as extern "C" fn(i32) as usize;
