@@ -47,7 +47,7 @@ fn sleep_long() {
 fn start_two(pids: Sender<u32>) {
     for _ in 0..2 {
         // A handle is a value: each grandchild gets its own to the same pipe.
-        let grandchild = spawn(hold, (pids.try_clone().expect("a descriptor is left"),));
+        let grandchild = spawn(hold, (pids.clone(),));
         let grandchild = grandchild.expect("a process can start processes");
         pids.send(&grandchild.pid()).expect("the parent listens");
     }

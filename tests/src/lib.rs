@@ -12,8 +12,10 @@ use std::time::Duration;
 
 pub use checked::{checked, warm_up};
 pub use proc::Snapshot;
-use procession::StartMethod;
+use procession::{Child, JoinError, Process, StartMethod};
 pub use program::{Folder, Output, Program, Running, copy_executable};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Both start methods.
 pub const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
@@ -45,6 +47,39 @@ pub fn method_name(method: StartMethod) -> &'static str {
 pub fn method_from(name: &str) -> StartMethod {
     let method = METHODS.into_iter().find(|method| method_name(*method) == name);
     method.unwrap_or_else(|| panic!("`{name}` is not a start method"))
+}
+
+/// Starts a process by `method`.
+///
+/// # Panics
+///
+/// When it does not start.
+pub fn start<R: Serialize + DeserializeOwned>(
+    process: Process<R>,
+    method: StartMethod,
+) -> Child<R> {
+    process.start_method(method).start().expect("it starts")
+}
+
+/// Starts a process by `method` and returns what its target returns.
+///
+/// # Panics
+///
+/// When it does not start, or returns no value.
+pub fn join<R: Serialize + DeserializeOwned>(process: Process<R>, method: StartMethod) -> R {
+    start(process, method).join().expect("it returns")
+}
+
+/// Starts a process by `method` that returns no value, and says why not.
+///
+/// # Panics
+///
+/// When it does not start, or returns a value.
+pub fn fail<R>(process: Process<R>, method: StartMethod) -> JoinError
+where
+    R: Serialize + DeserializeOwned + std::fmt::Debug,
+{
+    start(process, method).join().expect_err("it returns no value")
 }
 
 /// Ends long after every watchdog, with a code that nobody expects.

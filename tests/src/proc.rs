@@ -128,7 +128,9 @@ pub fn is_running(pid: u32) -> bool {
 #[must_use]
 pub fn fork_server_of(pid: u32) -> Option<u32> {
     let mut children = children_of(pid).into_iter();
-    children.find(|child| child.name == "fork server" && child.state != 'Z').map(|child| child.pid)
+    children
+        .find(|child| child.name.starts_with("fork server") && child.state != 'Z')
+        .map(|child| child.pid)
 }
 
 /// The running processes that were started with `variable` in their environment.

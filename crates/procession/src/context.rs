@@ -1,7 +1,7 @@
 //! Who this process is: its name, its parent, what it passes on.
 
 use std::fmt;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
 
 use procession_sys::process::current_pid;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ pub enum StartMethod {
     Spawn,
     /// One clean copy of the program, started at first use and kept waiting before `main`, forks on
     /// demand: as clean as [`Spawn`](Self::Spawn), as fast as a fork, however large this process is.
+    ///
+    /// A program that cannot be copied safely, because a library of its starts threads before
+    /// `main`, spawns instead. So does a process with standard streams of its own.
     ForkServer,
 }
 
@@ -118,6 +121,22 @@ fn chosen_method() -> Option<StartMethod> {
     usize::from(place).checked_sub(1).map(|place| METHODS[place])
 }
 
+/// Whether this process is to be a child, and not one yet.
+static BECOMING: AtomicBool = AtomicBool::new(false);
+
+/// Says that this process is to be a child, or a fork server.
+pub(crate) fn begin_child() {
+    BECOMING.store(true, Ordering::Relaxed);
+}
+
+/// Tells whether code that runs now runs before `main` of a process that is to be a child: in a
+/// constructor that every child of the program runs, and the children of that.
+pub(crate) fn is_before_target() -> bool {
+    // A constructor that the loader runs before ours sees the marker still.
+    BECOMING.load(Ordering::Relaxed)
+        || (identity().is_none() && std::env::var_os(procession_sys::start::MARKER).is_some())
+}
+
 /// What a child is told of itself, and passes on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -174,6 +193,7 @@ impl Identity {
         let known = usize::from(self.method) <= METHODS.len();
         CHOSEN_METHOD.store(if known { self.method } else { 0 }, Ordering::Relaxed);
         PLACES.store(0, Ordering::Relaxed);
+        BECOMING.store(false, Ordering::Relaxed);
         // ORDERING: Release publishes the identity's fields to the Acquire in `identity`.
         IDENTITY.store(Box::into_raw(Box::new(self)), Ordering::Release);
     }

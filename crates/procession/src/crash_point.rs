@@ -20,7 +20,9 @@ pub(crate) fn reached(name: &str) {
         let log = std::fs::File::options().append(true).create(true).open(path);
         let written = log.and_then(|mut log| log.write_all(format!("{name}\n").as_bytes()));
         if let Err(error) = written {
-            eprintln!("procession: the log of crash points cannot be written: {error}");
+            crate::tell::tell(format_args!(
+                "procession: the log of crash points cannot be written: {error}"
+            ));
         }
     }
     if std::env::var_os("PROCESSION_CRASH_POINT").is_some_and(|point| point == name) {

@@ -109,19 +109,21 @@ impl Frame {
         let mut buffer = BUFFER.take();
         buffer.resize(MAX_BYTES, 0);
         let mut handles = Vec::new();
-        let length = wire.receive(&mut buffer, &mut handles, wait).map_err(|error| match error {
-            ReceiveError::Empty => FrameError::Empty,
-            ReceiveError::Closed => FrameError::Closed,
-            ReceiveError::Io(error) => FrameError::Io(error),
-            ReceiveError::HandlesLost { .. } => FrameError::Io(io::Error::other(
-                "a message with handles came, and this process has no free descriptor for them: \
-                 raise its limit of open files; the message is lost",
-            )),
-            other => FrameError::Io(io::Error::other(format!("{other:?}"))),
-        });
-        match length.and_then(|length| Self::check(buffer, length, handles)) {
-            Ok(frame) => Ok(frame),
-            Err(error) => Err(error),
+        match wire.receive(&mut buffer, &mut handles, wait) {
+            Ok(length) => Self::check(buffer, length, handles),
+            Err(error) => {
+                BUFFER.set(buffer);
+                Err(match error {
+                    ReceiveError::Empty => FrameError::Empty,
+                    ReceiveError::Closed => FrameError::Closed,
+                    ReceiveError::Io(error) => FrameError::Io(error),
+                    ReceiveError::HandlesLost { .. } => FrameError::Io(io::Error::other(
+                        "a message with handles came, and this process has no free descriptor for \
+                         them: raise its limit of open files; the message is lost",
+                    )),
+                    other => FrameError::Io(io::Error::other(format!("{other:?}"))),
+                })
+            }
         }
     }
 

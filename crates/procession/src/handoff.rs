@@ -85,6 +85,14 @@ impl Report {
 /// Variables and their values, as bytes.
 pub(crate) type EnvironmentBytes = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// What a fork server calls itself, and each of its copies until that has another name.
+///
+/// Its program finds copies by it, among children that may have any name.
+pub(crate) fn server_title(nonce: u64) -> String {
+    // The system shows 15 bytes.
+    format!("fork server {:03x}", nonce & 0xfff)
+}
+
 /// What a fork server is asked, together with the child's end of its wire.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
@@ -104,4 +112,14 @@ pub(crate) enum Reply {
     Failed {
         code: i32,
     },
+    /// A library of the program starts threads before `main`: whatever locks those hold would stay
+    /// locked in a copy. It has ended.
+    Unusable,
+}
+
+impl Reply {
+    pub(crate) fn send(&self, wire: &Wire) -> std::io::Result<()> {
+        let reply = codec::encode(self, "the reply").map_err(std::io::Error::other)?;
+        frame::send(wire, [&reply.bytes, &[]], &reply.handles)
+    }
 }

@@ -33,6 +33,7 @@ mod process;
 mod start;
 mod supervisor;
 mod target;
+mod tell;
 mod wait;
 
 pub use codec::{Arguments, DecodeError, EncodeError};

@@ -2,7 +2,7 @@
 //!
 //! Every child has a [`Record`]. All records of living children are in one registry, and their
 //! death handles in one set, on which one thread sleeps; the thread exists only while there are
-//! children. Who waits for a child takes its handle out of the set meanwhile and reaps it itself,
+//! children, of which a fork server is one. Who waits for a child takes its handle out of the set meanwhile and reaps it itself,
 //! so that a death wakes one thread and not two.
 //!
 //! Invariants:
@@ -15,7 +15,7 @@
 //! not its children.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,6 +25,8 @@ use procession_sys::process::{Process, Reaped, current_pid};
 use procession_sys::ready::{NUDGED, Set};
 use procession_sys::tether::Tether;
 use procession_sys::{BorrowedHandle, ExitStatus, runtime};
+
+use crate::tell::tell;
 
 /// A child of this process.
 #[derive(Debug)]
@@ -101,7 +103,7 @@ pub(crate) struct Starting(&'static Supervisor);
 impl Supervisor {
     /// Returns the supervisor of this process, if it has started a child yet.
     pub(crate) fn existing() -> Option<&'static Self> {
-        // ORDERING: Acquire pairs with the Release of the exchange in `get`.
+        // ORDERING: Acquire pairs with the Release of the store in `make`: the fields are there.
         let supervisor = SUPERVISOR.load(Ordering::Acquire);
         // SAFETY: null, or leaked by `get` and never freed.
         unsafe { supervisor.as_ref() }
@@ -114,17 +116,19 @@ impl Supervisor {
         }
         // Not a mutex: one that another thread holds at a fork stays locked in the copy. The hook
         // there releases this. The wait is for a few system calls, once in a program.
+        // ORDERING: Acquire pairs with the Release below: what the last maker made is seen.
         while MAKING.swap(true, Ordering::Acquire) {
             std::thread::yield_now();
         }
         let made = Self::existing().map_or_else(Self::make, Ok);
-        // ORDERING: Release and the Acquire above order one maker after another.
+        // ORDERING: Release pairs with the Acquire above.
         MAKING.store(false, Ordering::Release);
         made
     }
 
     fn make() -> io::Result<&'static Self> {
         // The C library keeps hooks for good, also in a copy.
+        // ORDERING: `MAKING` orders one maker after another.
         if !HOOKED.load(Ordering::Relaxed) {
             runtime::in_fork_copy(forget_in_fork_copy)?;
             runtime::at_exit(end_children_at_exit)?;
@@ -172,15 +176,17 @@ impl Supervisor {
             if let Err(error) = self.set.wait(&mut tokens) {
                 // Only a descriptor closed under us can do this; without the set nobody would be
                 // reaped, and saying so is all that is left.
-                eprintln!("procession: children can no longer be watched: {error}");
+                tell(format_args!("procession: children can no longer be watched: {error}"));
                 lock(&self.registry).thread_runs = false;
                 return;
             }
             for token in tokens.iter().filter(|t| **t != NUDGED) {
                 let record = lock(&self.registry).records.get(token).cloned();
-                if let Some(record) = record {
-                    // A failure leaves it in the set, and so for the next round.
-                    let _ = self.reap(&record);
+                let reaped = record.map(|record| self.reap(&record));
+                if !matches!(reaped, Some(Ok(Some(_)))) {
+                    // It is dead, but not to be reaped: its debugger has to let go of it first, or
+                    // it was reaped just now. It stays in the set, and so for the next round.
+                    std::thread::sleep(RETRY);
                 }
             }
             let mut registry = lock(&self.registry);
@@ -222,35 +228,53 @@ impl Supervisor {
         record: &Arc<Record>,
         deadline: Option<Instant>,
     ) -> Result<Option<End>, WaitFailed> {
-        if let Some(end) = lock(&record.state).end {
-            return Ok(Some(end));
-        }
+        // First of all: in a forked copy the lock may be held for ever, by a thread of the original.
         let supervisor = match Self::existing() {
             Some(supervisor) if record.owner == current_pid() => supervisor,
             _ => return Err(WaitFailed::NotOurChild),
         };
         {
             let mut state = lock(&record.state);
+            if state.end.is_some() {
+                return Ok(state.end);
+            }
             state.waiters += 1;
-            if state.waiters == 1 && state.end.is_none() {
+            if state.waiters == 1 {
                 supervisor.set.remove(record.handle());
             }
         }
-        let waited = record.process.wait(deadline);
-        {
-            let mut state = lock(&record.state);
-            state.waiters -= 1;
-            let dead = matches!(waited, Ok(true));
-            if state.waiters == 0 && state.end.is_none() && !dead {
-                // If the kernel has no room for the watch, who holds the child still reaps it.
-                let _ = supervisor.set.add(record.handle(), record.token);
+        let end = supervisor.wait_and_reap(record, deadline);
+        let mut state = lock(&record.state);
+        state.waiters -= 1;
+        if state.waiters == 0 && state.end.is_none() {
+            // If the kernel has no room for the watch, who holds the child still reaps it.
+            let _ = supervisor.set.add(record.handle(), record.token);
+        }
+        end.map_err(WaitFailed::Io)
+    }
+
+    fn wait_and_reap(
+        &self,
+        record: &Arc<Record>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Option<End>> {
+        while record.process.wait(deadline)? {
+            let end = self.reap(record)?;
+            if end.is_some() {
+                return Ok(end);
             }
+            // A debugger that is attached to it has to let go of it first, and tells nobody.
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+            std::thread::sleep(RETRY);
         }
-        match waited {
-            Ok(true) => supervisor.reap(record).map_err(WaitFailed::Io),
-            Ok(false) => Ok(None),
-            Err(error) => Err(WaitFailed::Io(error)),
-        }
+        Ok(None)
+    }
+
+    /// Tells whether `pid` is a child that has a record.
+    pub(crate) fn knows(&self, pid: u32) -> bool {
+        lock(&self.registry).records.values().any(|record| record.process.pid() == pid)
     }
 
     /// Returns the user's children that live.
@@ -328,14 +352,15 @@ impl Record {
         self.process.handle()
     }
 
-    /// Tells whether it is dead, whoever has noticed.
+    /// Tells whether it is dead, whoever has noticed. Without a lock, so also in a forked copy.
     pub(crate) fn is_dead(&self) -> bool {
-        lock(&self.state).end.is_some()
-            || matches!(self.process.wait(Some(Instant::now())), Ok(true))
+        matches!(self.process.wait(Some(Instant::now())), Ok(true))
     }
 
+    /// What is known of its end; nothing in a forked copy, where a thread of the original may hold
+    /// the lock for ever.
     pub(crate) fn end(&self) -> Option<End> {
-        lock(&self.state).end
+        if self.owner == current_pid() { lock(&self.state).end } else { None }
     }
 }
 
@@ -346,6 +371,9 @@ extern "C" fn forget_in_fork_copy() {
     MAKING.store(false, Ordering::Release);
 }
 
+/// How long to wait for a debugger.
+const RETRY: Duration = Duration::from_millis(1);
+
 /// How long a daemon has for its `SIGTERM` before it is killed.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -354,10 +382,21 @@ extern "C" fn end_children_at_exit() {
     end_children();
 }
 
-/// Ends the daemons and joins the others.
+/// Ends the daemons and joins the others, also those that threads start meanwhile.
 pub(crate) fn end_children() {
     let Some(supervisor) = Supervisor::existing() else { return };
-    let children = supervisor.all();
+    let mut seen = HashSet::new();
+    loop {
+        let mut children = supervisor.all();
+        children.retain(|child| seen.insert(child.token));
+        if children.is_empty() {
+            return;
+        }
+        end(children);
+    }
+}
+
+fn end(children: Vec<Arc<Record>>) {
     let (daemons, others): (Vec<_>, Vec<_>) =
         children.into_iter().partition(|record| record.daemon);
     for daemon in &daemons {

@@ -14,7 +14,12 @@ pub struct Image {
     base: usize,
     segments: Vec<Range<usize>>,
     identity: Identity,
+    /// Where the addresses of its constructors are; empty if that is unknown.
+    constructors: Range<usize>,
 }
+
+/// A constructor, with the arguments that glibc passes to it.
+pub type Constructor = extern "C" fn(c_int, *const *const libc::c_char, *const *const libc::c_char);
 
 impl Image {
     /// Returns the main executable's image.
@@ -28,6 +33,27 @@ impl Image {
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// Returns the constructors that the loader runs after the one at `place`.
+    ///
+    /// None if `place` is not one of this image's, or the image does not tell (one that is linked
+    /// statically at a fixed address).
+    pub fn constructors_after(
+        &self,
+        place: &'static Constructor,
+    ) -> impl Iterator<Item = Constructor> {
+        const SIZE: usize = size_of::<Constructor>();
+        let Range { start, end } = self.constructors;
+        let place = &raw const *place as usize;
+        let known = (start..end).contains(&place) && (place - start).is_multiple_of(SIZE);
+        let rest = if known { place + SIZE..end } else { 0..0 };
+        rest.step_by(SIZE).filter_map(|place| {
+            let place = place as *const Option<Constructor>;
+            // SAFETY: the image's headers say that here, up to `end`, are the addresses of its
+            // constructors, which the loader has relocated; null is the linker's padding.
+            unsafe { place.read() }
+        })
     }
 
     /// Returns how far `address` lies from the image's base, or `None` if it lies outside of it.
@@ -79,7 +105,8 @@ fn read_main_image() -> Image {
     // SAFETY: the callback matches the signature and treats its last argument as what it is.
     unsafe { libc::dl_iterate_phdr(Some(take_first), (&raw mut found).cast()) };
     let Some(Headers { base, headers }) = found else {
-        return Image { base: 0, segments: Vec::new(), identity: [0; 32] };
+        let identity = [0; 32];
+        return Image { base: 0, segments: Vec::new(), identity, constructors: 0..0 };
     };
     let range = |header: &libc::Elf64_Phdr| {
         let start = base.wrapping_add(header.p_vaddr as usize);
@@ -96,7 +123,24 @@ fn read_main_image() -> Image {
         let bytes = unsafe { std::slice::from_raw_parts(range.start as *const u8, range.len()) };
         build_id(bytes)
     });
-    Image { base, segments, identity: identity(note, &headers, base) }
+    let dynamic = headers.iter().find(|h| h.p_type == libc::PT_DYNAMIC).map(range);
+    let constructors = dynamic.and_then(|range| constructors(base, range)).unwrap_or(0..0);
+    Image { base, segments, identity: identity(note, &headers, base), constructors }
+}
+
+/// Finds the array of constructors in an image's dynamic section.
+fn constructors(base: usize, dynamic: Range<usize>) -> Option<Range<usize>> {
+    const DT_INIT_ARRAY: usize = 25;
+    const DT_INIT_ARRAYSZ: usize = 27;
+    /// A tag and a value.
+    type Entry = [usize; 2];
+    let length = dynamic.len() / size_of::<Entry>();
+    // SAFETY: a PT_DYNAMIC header of the main executable describes mapped, readable entries, which
+    // the loader does not write any more.
+    let entries = unsafe { std::slice::from_raw_parts(dynamic.start as *const Entry, length) };
+    let value = |tag| entries.iter().find(|entry| entry[0] == tag).map(|entry| entry[1]);
+    let start = base.wrapping_add(value(DT_INIT_ARRAY)?);
+    Some(start..start.checked_add(value(DT_INIT_ARRAYSZ)?)?)
 }
 
 /// Finds the GNU build id in the notes of a segment.
@@ -156,6 +200,22 @@ mod tests {
         assert_eq!(image.address_of(offset, 8, 8), Some(address));
         let local = 1u8;
         assert_eq!(image.offset_of(&raw const local as usize), None);
+    }
+
+    #[test]
+    fn constructors_are_those_after_the_place() {
+        extern "C" fn none(_: c_int, _: *const *const libc::c_char, _: *const *const libc::c_char) {
+        }
+        static ELSEWHERE: Constructor = none;
+        let image = Image::main();
+        assert_eq!(image.constructors_after(&ELSEWHERE).count(), 0);
+        if image.constructors.is_empty() {
+            return; // linked statically at a fixed address
+        }
+        // SAFETY: the array of this image's constructors is never unmapped or changed.
+        let first = unsafe { &*(image.constructors.start as *const Constructor) };
+        let length = image.constructors.len() / size_of::<Constructor>();
+        assert!(image.constructors_after(first).count() < length);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use rustix::mm::{MapFlags, ProtFlags};
 /// What a sealed memory must carry: nobody can change, cut or grow what a reader has mapped.
 const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW);
 
+/// What `statfs` says of an ordinary memfd, and not of one of huge pages.
+const TMPFS_MAGIC: rustix::fs::FsWord = libc::TMPFS_MAGIC;
+
 /// Copies `parts` into new memory that nobody can change any more.
 ///
 /// # Errors
@@ -49,12 +52,12 @@ unsafe impl Send for View {}
 unsafe impl Sync for View {}
 
 impl View {
-    /// Maps the first `length` bytes of `memory` if it is sealed and large enough.
+    /// Maps `memory` if it is sealed, `length` bytes long, and has every one of them.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidData`] if the memory is not sealed or too small: its sender could
-    /// change it under the reader, or has lied. Others when it cannot be mapped.
+    /// [`io::ErrorKind::InvalidData`] if the memory is not sealed, or not what was said: its sender
+    /// could change it under the reader, or has lied. Others when it cannot be mapped.
     pub fn map(memory: impl AsFd, length: usize) -> io::Result<Self> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         let seals = rustix::fs::fcntl_get_seals(&memory)
@@ -62,9 +65,17 @@ impl View {
         if !seals.contains(SEALS) {
             return Err(invalid("the memory of a large message is not sealed"));
         }
-        let size = u64::try_from(rustix::fs::fstat(&memory)?.st_size).unwrap_or(0);
-        if size < length as u64 {
-            return Err(invalid("the memory of a large message is shorter than it says"));
+        let status = rustix::fs::fstat(&memory)?;
+        let (size, allocated) = (status.st_size.cast_unsigned(), status.st_blocks.cast_unsigned());
+        if size != length as u64 {
+            return Err(invalid("the memory of a large message is not as long as it says"));
+        }
+        // Reading a hole would have the kernel fill it, at this process's expense.
+        if allocated.saturating_mul(512) < size {
+            return Err(invalid("the memory of a large message has holes"));
+        }
+        if rustix::fs::fstatfs(&memory)?.f_type != TMPFS_MAGIC {
+            return Err(invalid("the memory of a large message is not ordinary memory"));
         }
         if length == 0 {
             return Ok(Self { start: NonNull::dangling(), length });
@@ -107,20 +118,27 @@ mod tests {
     fn parts_come_back_in_order() {
         let memory = sealed(&[b"ab", b"", b"cde"]).expect("sealed");
         assert_eq!(&*View::map(&memory, 5).expect("view"), b"abcde");
-        assert_eq!(&*View::map(&memory, 0).expect("empty view"), b"");
+        let empty = sealed(&[]).expect("sealed");
+        assert_eq!(&*View::map(&empty, 0).expect("empty view"), b"");
     }
 
     #[test]
     fn lies_and_foreign_files_are_refused() {
         let memory = sealed(&[b"abc"]).expect("sealed");
-        let long = View::map(&memory, 4).expect_err("too long");
-        assert_eq!(long.kind(), io::ErrorKind::InvalidData);
+        for length in [0, 2, 4, usize::MAX] {
+            let lie = View::map(&memory, length).expect_err("another length");
+            assert_eq!(lie.kind(), io::ErrorKind::InvalidData);
+        }
         let file = File::open("/proc/self/exe").expect("file");
         assert_eq!(View::map(&file, 1).expect_err("a file").kind(), io::ErrorKind::InvalidData);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let open = rustix::fs::memfd_create(c"open", flags).expect("memfd");
         rustix::fs::ftruncate(&open, 10).expect("size");
-        assert_eq!(View::map(&open, 1).expect_err("unsealed").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(View::map(&open, 10).expect_err("unsealed").kind(), io::ErrorKind::InvalidData);
+        rustix::fs::ftruncate(&open, 1 << 40).expect("a hole");
+        rustix::fs::fcntl_add_seals(&open, SEALS).expect("sealed");
+        let hole = View::map(&open, 1 << 40).expect_err("a terabyte of nothing");
+        assert_eq!(hole.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

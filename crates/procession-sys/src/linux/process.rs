@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::ExitStatus;
-use crate::linux::ready;
+use crate::linux::{off_streams, ready};
 
 /// A process, whichever number it has and whoever gets that number afterwards: a pidfd.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Process {
 /// What [`Process::try_reap`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaped {
-    /// It runs.
+    /// It runs, or a debugger has not let go of it yet.
     Running,
     /// It is dead, and its status was taken now.
     Dead(ExitStatus),
@@ -41,7 +41,7 @@ impl Process {
     pub fn open(pid: u32) -> io::Result<Self> {
         let number = raw_pid(pid)?;
         let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd })
+        Ok(Self { pid, pidfd: off_streams(pidfd)? })
     }
 
     /// Takes over a pidfd that refers to `pid`.
@@ -181,19 +181,85 @@ pub fn parent_pid() -> u32 {
     rustix::process::getppid().map_or(0, |pid| pid.as_raw_pid().cast_unsigned())
 }
 
+/// Returns the children of this process that call themselves `title`, dead ones among them.
+///
+/// # Errors
+///
+/// When `/proc` cannot be read.
+pub fn children_titled(title: &str) -> io::Result<Vec<u32>> {
+    let me = current_pid();
+    let is_titled = |pid: u32| {
+        // The title of a process is there as long as the process, also when that is dead.
+        let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        comm.strip_suffix(b"\n") == Some(title.as_bytes())
+    };
+    let children = all_processes()?.into_iter().filter(|(_, parent)| *parent == me);
+    Ok(children.map(|(pid, _)| pid).filter(|pid| is_titled(*pid)).collect())
+}
+
+/// Returns when a process was started, in the system's clock ticks since the boot; `None` if there is
+/// none, or it does not show.
+#[must_use]
+pub fn start_time(pid: u32) -> Option<u64> {
+    stat_field(pid, START)
+}
+
+/// Opens a handle on the process that has the number `pid` and was started at a time that
+/// `is_start` knows; `None` if that process is dead.
+///
+/// # Errors
+///
+/// When no descriptor is left.
+pub fn find(pid: u32, is_start: impl FnOnce(u64) -> bool) -> io::Result<Option<Process>> {
+    let process = match Process::open(pid) {
+        Ok(process) => process,
+        // ESRCH: there is none. EINVAL: the number is a thread's now, so not that process's.
+        Err(error) if matches!(error.raw_os_error(), None | Some(libc::ESRCH | libc::EINVAL)) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    // The handle is on whoever has the number now, and keeps it for that one while we look.
+    let is_it = start_time(pid).is_none_or(is_start);
+    Ok((is_it && !process.wait(Some(Instant::now()))?).then_some(process))
+}
+
+/// Returns a number that all processes share that know each other by number.
+///
+/// # Errors
+///
+/// When `/proc` cannot be read.
+pub fn namespace() -> io::Result<u64> {
+    Ok(rustix::fs::stat("/proc/self/ns/pid")?.st_ino)
+}
+
+/// Returns how many threads this process has.
+///
+/// # Errors
+///
+/// When `/proc` cannot be read.
+pub fn count_threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
 /// Returns the number of this process's process group.
 #[must_use]
 pub fn current_group() -> u32 {
     rustix::process::getpgrp().as_raw_pid().cast_unsigned()
 }
 
-/// Puts a child that has not executed another program into a process group.
+/// Puts a child that has not executed another program into a process group, if it is not in it.
 ///
 /// # Errors
 ///
 /// When there is no such group in this session.
 pub fn set_group(pid: u32, group: u32) -> io::Result<()> {
-    Ok(rustix::process::setpgid(Some(raw_pid(pid)?), Some(raw_pid(group)?))?)
+    let (pid, group) = (raw_pid(pid)?, raw_pid(group)?);
+    match rustix::process::setpgid(Some(pid), Some(group)) {
+        // It has done so itself, and executed another program since.
+        Err(_) if rustix::process::getpgid(Some(pid)) == Ok(group) => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 fn raw_pid(pid: u32) -> io::Result<Pid> {
@@ -217,10 +283,18 @@ fn all_processes() -> io::Result<Vec<(u32, u32)>> {
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
+    u32::try_from(stat_field(pid, PARENT)?).ok()
+}
+
+/// Places in `/proc/<pid>/stat`, counted behind the name.
+const PARENT: usize = 1;
+const START: usize = 19;
+
+fn stat_field(pid: u32, place: usize) -> Option<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may contain anything, also parentheses: the last one ends it.
     let after_name = stat.iter().rposition(|b| *b == b')')? + 1;
-    std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().nth(place)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -231,6 +305,18 @@ mod tests {
     fn our_parent_is_in_proc() {
         let parent = rustix::process::getppid().map(|p| p.as_raw_pid().cast_unsigned());
         assert_eq!(parent_of(current_pid()), parent);
+    }
+
+    #[test]
+    fn a_process_is_told_from_others_with_its_number() {
+        let me = current_pid();
+        let start = start_time(me).expect("proc");
+        assert!(find(me, |time| time == start).expect("handle").is_some());
+        assert!(find(me, |time| time != start).expect("handle").is_none());
+        let mut child = std::process::Command::new("/bin/true").spawn().expect("true");
+        let pid = child.id();
+        child.wait().expect("it ends");
+        assert!(find(pid, |_| true).expect("handle").is_none());
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::linux::off_streams;
+
 /// Waits until one of `handles` is ready to be read or hung up, or `deadline` passes.
 ///
 /// Returns for each handle whether it is ready; none is when the deadline passed. A handler of a
@@ -69,8 +71,9 @@ impl Set {
     ///
     /// When the system has no descriptor left.
     pub fn new() -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let nudge = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let epoll = off_streams(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let nudge = off_streams(rustix::event::eventfd(0, flags)?)?;
         let set = Self { epoll, nudge };
         set.add(set.nudge.as_fd(), NUDGED)?;
         Ok(set)

@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::SeqCst};
 
 use crate::linux::tether;
 
@@ -26,8 +26,8 @@ pub enum LastWord {
     OutOfMemory,
 }
 
-/// An address in a frame near the base of the stack that the target runs on; 0 before it runs.
-static TARGET_STACK: AtomicUsize = AtomicUsize::new(0);
+/// How often this process was forked from another that counts.
+static COPIES: AtomicU32 = AtomicU32::new(0);
 /// Whether [`prepare`] has been called in this process or the one that it is a copy of.
 static PREPARED: AtomicBool = AtomicBool::new(false);
 /// Where the last word goes, by number; -1 for nowhere.
@@ -64,12 +64,6 @@ pub fn enter_child(wire: BorrowedFd<'_>) {
     unblock_all_signals();
 }
 
-/// Says that the calling thread runs the target from here on.
-pub fn begin_target() {
-    let here = 0u8;
-    TARGET_STACK.store(&raw const here as usize, SeqCst);
-}
-
 /// Gives the calling thread a stack for its signal handlers, on which an overflow can be told.
 pub fn install_altstack() {
     const SIZE: usize = 64 * 1024;
@@ -95,6 +89,13 @@ fn set_action(signal: c_int, handler: libc::sighandler_t, flags: c_int) {
 extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
     let info = unsafe { &*info };
+    if info.si_code <= 0 {
+        // Somebody's `kill`, no fault: no instruction would run again and fault again.
+        set_action(signal, libc::SIG_DFL, 0);
+        // SAFETY: raise is allowed in a handler; the signal comes again when this handler returns.
+        unsafe { libc::raise(signal) };
+        return;
+    }
     // SAFETY: the handler is installed for SIGSEGV and SIGBUS alone, whose siginfo has an address.
     let address = unsafe { info.si_addr() } as usize;
     let near = stack_pointer(context).is_some_and(|sp| address.abs_diff(sp) < 64 * 1024);
@@ -113,8 +114,7 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
 
 /// An abort from within the allocator's error handler is a failed allocation.
 extern "C" fn on_abort(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
-    let no_memory = io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
-    if no_memory || stack_pointer(context).is_some_and(allocation_failed) {
+    if stack_pointer(context).is_some_and(allocation_failed) {
         say(LastWord::OutOfMemory);
     }
     set_action(libc::SIGABRT, libc::SIG_DFL, 0);
@@ -132,19 +132,38 @@ fn allocation_failed(pointer: usize) -> bool {
     const SCANNED: usize = 16 * 1024;
     /// The function does nothing but call another: its code is short.
     const CODE: usize = 64;
-    let base = TARGET_STACK.load(SeqCst);
-    // Another thread's stack ends somewhere unknown: there only the error number can tell.
-    if !(pointer..pointer.saturating_add(64 << 20)).contains(&base) {
-        return false;
-    }
+    const WORD: usize = size_of::<usize>();
     let handler = std::alloc::handle_alloc_error as *const () as usize;
-    let end = base.min(pointer + SCANNED);
-    (pointer.next_multiple_of(8)..end.saturating_sub(8)).step_by(8).any(|address| {
-        // SAFETY: between a thread's stack pointer and the frame at its base everything is mapped,
-        // and this thread, interrupted below, changes none of it.
-        let word = unsafe { (address as *const usize).read_volatile() };
-        (handler..=handler + CODE).contains(&word)
-    })
+    let mut address = pointer.next_multiple_of(WORD);
+    let end = address + SCANNED;
+    // Small: the handler's own stack is.
+    let mut words = [0usize; 64];
+    while address < end {
+        // Nobody knows where this thread's stack ends. The kernel reads what is there, and says
+        // how much that was.
+        let read = read_memory(address, &mut words);
+        if words[..read].iter().any(|word| (handler..=handler + CODE).contains(word)) {
+            return true;
+        }
+        if read < words.len() {
+            return false;
+        }
+        address += size_of_val(&words);
+    }
+    false
+}
+
+/// Reads words of this process's own memory, mapped or not; returns how many are there.
+fn read_memory(address: usize, words: &mut [usize]) -> usize {
+    let size = size_of_val(words);
+    let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: size };
+    let remote = libc::iovec { iov_base: address as *mut c_void, iov_len: size };
+    // SAFETY: no arguments; allowed in a handler.
+    let me = unsafe { libc::getpid() };
+    // SAFETY: the kernel writes at most `size` bytes into `words`, and checks the other address
+    // itself. A system call, and as such allowed in a handler.
+    let read = unsafe { libc::process_vm_readv(me, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(read).unwrap_or(0) / size_of::<usize>()
 }
 
 fn say(word: LastWord) {
@@ -248,6 +267,34 @@ pub fn in_fork_copy(hook: extern "C" fn()) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::ErrorKind::OutOfMemory.into()),
     }
+}
+
+/// Returns how often this process has been forked from another since the first call: a number that
+/// is the same for as long as this is the same process.
+///
+/// # Errors
+///
+/// When the C library has no room for another hook.
+pub fn copies() -> io::Result<u32> {
+    static HOOKED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn in_copy() {
+        COPIES.fetch_add(1, SeqCst);
+    }
+    if !HOOKED.load(SeqCst) {
+        // Two threads at once install two hooks, each of which only adds one more.
+        // SAFETY: the function is static and does only what is allowed between fork and exec.
+        match unsafe { libc::pthread_atfork(None, None, Some(in_copy)) } {
+            0 => HOOKED.store(true, SeqCst),
+            _ => return Err(io::ErrorKind::OutOfMemory.into()),
+        }
+    }
+    Ok(COPIES.load(SeqCst))
+}
+
+/// As [`copies`], which has been called before.
+#[must_use]
+pub fn known_copies() -> u32 {
+    COPIES.load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// Ends this process at once with `code`: no hook at exit runs, nothing is flushed.

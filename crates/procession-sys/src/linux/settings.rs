@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -21,10 +21,33 @@ pub enum Stream {
 }
 
 /// Returns this process's handles for the standard streams, `None` where one is closed.
+///
+/// Another file that has come to a closed stream's place is none: it is closed in every program
+/// that this one executes, as no stream is.
 #[must_use]
 pub fn standard_streams() -> [Option<BorrowedFd<'static>>; 3] {
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    streams.map(|stream| rustix::io::fcntl_getfd(stream).is_ok().then_some(stream))
+    streams.map(|stream| {
+        let flags = rustix::io::fcntl_getfd(stream).ok()?;
+        (!flags.contains(rustix::io::FdFlags::CLOEXEC)).then_some(stream)
+    })
+}
+
+/// Puts `/dev/null` where a standard stream is closed, as Rust's runtime does before `main`.
+///
+/// # Errors
+///
+/// When there is no `/dev/null`.
+pub fn open_closed_streams() -> io::Result<()> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for stream in streams {
+        if rustix::io::fcntl_getfd(stream).is_err() {
+            // The lowest free number is this one's, as those below are open.
+            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+            let _ = null.into_raw_fd();
+        }
+    }
+    Ok(())
 }
 
 /// Makes `handle` the standard stream `stream` of this process.
@@ -121,10 +144,42 @@ pub fn set_title(name: &str) {
     }
 }
 
-/// Turns the bytes of a text of the system's back into one.
-#[must_use]
-pub fn text_from_bytes(bytes: Vec<u8>) -> OsString {
-    OsString::from_vec(bytes)
+/// Replaces the whole environment. Every name is fit for one: neither empty nor with a `=`.
+///
+/// # Safety
+///
+/// No other thread reads or changes the environment meanwhile.
+pub unsafe fn set_environment(variables: Vec<(Vec<u8>, Vec<u8>)>) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::clearenv() };
+    for (key, value) in variables {
+        let (key, value) = (OsString::from_vec(key), OsString::from_vec(value));
+        // SAFETY: the caller's promise.
+        unsafe { std::env::set_var(key, value) };
+    }
+}
+
+/// Closes every descriptor from `first` to `last`.
+///
+/// # Safety
+///
+/// Nobody uses them afterwards.
+unsafe fn close_range(first: u32, last: u32) {
+    // The C library's wrapper is younger than some that are in use.
+    let (first, last): (libc::c_long, libc::c_long) = (first.into(), last.into());
+    let no_flags: libc::c_long = 0;
+    // SAFETY: plain numbers; the caller answers for what is closed.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, no_flags) } == 0 {
+        return;
+    }
+    // PLATFORM: kernels before 5.9 do not have it.
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<i32> =
+        open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in open.into_iter().filter(|n| (first..=last).contains(&(*n).into())) {
+        // SAFETY: as above. The folder's own descriptor is among them and closed already.
+        unsafe { libc::close(number) };
+    }
 }
 
 /// Closes every descriptor from 3 up but `keep`.
@@ -133,7 +188,7 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
         if first <= last {
             // SAFETY: called by a fork server before anything of the program runs: nobody holds
             // these descriptors as Rust values.
-            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            unsafe { close_range(first, last) };
         }
     };
     let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();

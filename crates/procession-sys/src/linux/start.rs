@@ -1,8 +1,9 @@
 //! New processes: the executable again, a sibling copy, a fork.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -27,7 +28,15 @@ pub struct StreamsSet {
 #[must_use]
 pub fn command() -> Command {
     let mut command = Command::new("/proc/self/exe");
-    let mut arguments = std::env::args_os();
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.is_empty() {
+        // PLATFORM: musl tells the arguments to `main` alone, which a child does not come to.
+        let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+        let line = line.strip_suffix(&[0]).unwrap_or(&line);
+        arguments =
+            line.split(|byte| *byte == 0).map(|text| OsStr::from_bytes(text).into()).collect();
+    }
+    let mut arguments = arguments.into_iter();
     command.arg0(arguments.next().unwrap_or_else(|| "procession".into()));
     command.args(arguments);
     command
@@ -82,8 +91,10 @@ pub fn execute(
         number
     };
     command.env(MARKER, format!("{at}.{nonce:016x}"));
+    // Once it runs, its handle must not fail for lack of a descriptor: this is the one it will get.
+    let reserved = reserve()?;
     let mut child = command.spawn()?;
-    drop(kept);
+    drop((kept, reserved));
     // Nobody but us can reap it while `child` is unwaited, so the number is still its own. When
     // the host ignores SIGCHLD and it is dead already, it is gone: that is an error here.
     match Process::open(child.id()) {
@@ -94,6 +105,16 @@ pub fn execute(
             Err(error)
         }
     }
+}
+
+/// Takes a descriptor, to be dropped where one must be had that cannot be refused.
+///
+/// # Errors
+///
+/// When no descriptor is left.
+pub fn reserve() -> io::Result<OwnedFd> {
+    // Any descriptor will do; this one needs no other to be open.
+    Ok(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?)
 }
 
 /// The marker's contents: where the wire is, and the nonce that its hand-off must repeat.
@@ -113,12 +134,29 @@ pub fn parse_marker(text: &OsStr) -> Option<Marker> {
     Some(Marker { number, nonce: u64::from_str_radix(nonce, 16).ok()? })
 }
 
+/// Tells whether this program has more rights than the user who started it: it is setuid, or its
+/// file has capabilities.
+#[must_use]
+pub fn runs_with_more_rights() -> bool {
+    // SAFETY: the call takes a number and returns one.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Takes the wire that a marker names, if the number is an open descriptor that is one.
+///
+/// Whoever is at its other end says what this process runs. So it must be of the same user, and a
+/// program that has more rights than its caller (setuid, file capabilities) listens to nobody.
 ///
 /// # Errors
 ///
-/// When the number is not an open descriptor, or not a wire.
+/// When the number is not an open descriptor, or not a wire, or not to be trusted.
 pub fn inherited_wire(marker: &Marker) -> io::Result<Wire> {
+    if runs_with_more_rights() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "this program runs with more rights than the user who started it",
+        ));
+    }
     // SAFETY: F_DUPFD_CLOEXEC takes any number and fails on one that is not open.
     let copy = unsafe { libc::fcntl(marker.number, libc::F_DUPFD_CLOEXEC, 3) };
     if copy < 0 {
@@ -126,6 +164,13 @@ pub fn inherited_wire(marker: &Marker) -> io::Result<Wire> {
     }
     // SAFETY: the descriptor was made by the call above, so nobody else owns it.
     let wire = Wire::from_handle(unsafe { OwnedFd::from_raw_fd(copy) })?;
+    let maker = rustix::net::sockopt::socket_peercred(wire.handle())?.uid;
+    if maker != rustix::process::geteuid() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("another user, {}, made the wire", maker.as_raw()),
+        ));
+    }
     if marker.number > 2 {
         // SAFETY: it is proven to be the wire's end that our parent left for us, and nothing of
         // the program has run yet that could own it. A standard stream is replaced instead.
@@ -159,17 +204,25 @@ pub unsafe fn fork_sibling() -> io::Result<Fork> {
     // for the one thread what glibc's would: a new thread number in the C library's record, a
     // robust list registered again.
     let flags = libc::CLONE_PARENT | libc::CLONE_PIDFD | thread.clone_flags | libc::SIGCHLD;
+    // A system call reads whole registers.
+    let flags = libc::c_long::from(flags);
+    let same_stack: libc::c_long = 0;
+    let no_tls: libc::c_long = 0;
     // SAFETY: without CLONE_VM it is a fork: the child has its own copy of everything. The pidfd
     // goes to a local; `tid_address` is the C library's own word for this thread's number, or null
     // with the flags that would use it unset. The caller promises a single thread, so no lock is
     // held by anyone else.
     #[cfg(target_arch = "x86_64")]
-    let pid =
-        unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, thread.tid_address, 0) };
+    let pid = unsafe {
+        let (pidfd, tid) = (&raw mut pidfd, thread.tid_address);
+        libc::syscall(libc::SYS_clone, flags, same_stack, pidfd, tid, no_tls)
+    };
     // SAFETY: as above; other machines order the last two arguments the other way round.
     #[cfg(not(target_arch = "x86_64"))]
-    let pid =
-        unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, thread.tid_address) };
+    let pid = unsafe {
+        let (pidfd, tid) = (&raw mut pidfd, thread.tid_address);
+        libc::syscall(libc::SYS_clone, flags, same_stack, pidfd, no_tls, tid)
+    };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
@@ -209,11 +262,12 @@ impl ThreadRecord {
             tid_address = std::ptr::null_mut();
         }
         let mut robust_list = (std::ptr::null_mut(), 0usize);
+        let this_thread: libc::c_long = 0;
         // SAFETY: the call stores a pointer and a length into the locals, or fails.
         unsafe {
             libc::syscall(
                 libc::SYS_get_robust_list,
-                0,
+                this_thread,
                 &raw mut robust_list.0,
                 &raw mut robust_list.1,
             )
@@ -250,7 +304,11 @@ pub unsafe fn fork() -> io::Result<Fork> {
         pid => match Process::open(pid.cast_unsigned()) {
             Ok(process) => Ok(Fork::Parent(process)),
             Err(error) => {
-                abandon(pid.cast_unsigned());
+                // Without such a process (SIGCHLD ignored: it is dead and forgotten) the number may
+                // be another's by now.
+                if error.raw_os_error() != Some(libc::ESRCH) {
+                    abandon(pid.cast_unsigned());
+                }
                 Err(error)
             }
         },
@@ -261,10 +319,16 @@ pub unsafe fn fork() -> io::Result<Fork> {
 ///
 /// Only for a child that is known to be unreaped, so that the number is still its own.
 pub fn abandon(pid: u32) {
+    let pid = pid.cast_signed();
     // SAFETY: plain numbers.
-    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
-    // SAFETY: plain numbers; no status is wanted.
-    unsafe { libc::waitpid(pid.cast_signed(), std::ptr::null_mut(), 0) };
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    loop {
+        // SAFETY: plain numbers; no status is wanted.
+        let reaped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        if reaped >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

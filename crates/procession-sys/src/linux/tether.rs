@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-use crate::linux::{process, ready};
+use crate::linux::{off_streams, process, ready};
 
 /// Chooses the signal of `O_ASYNC`; asm-generic's number, which every Linux that Rust knows as a
 /// tier 1 or 2 target uses. The libc crate does not have it.
@@ -43,6 +43,10 @@ impl Tether {
     /// When the system has no descriptor left.
     pub fn new() -> io::Result<Self> {
         let (reading_end, writing_end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let (reading_end, writing_end) = (off_streams(reading_end)?, off_streams(writing_end)?);
+        // A child opens it anew, perhaps after this program has given up its privileges. Nobody
+        // comes near it but through `/proc`, which asks for more than this.
+        rustix::fs::fchmod(&reading_end, Mode::RUSR | Mode::RGRP | Mode::ROTH)?;
         // Never closed by us: the end of this process closes it, and `cut_in_fork_copy` in a copy.
         WRITING_END.store(writing_end.into_raw_fd(), SeqCst);
         Ok(Self { reading_end })

@@ -7,11 +7,14 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
+
+use crate::linux::off_streams;
 
 /// How many handles one message can carry: the kernel's `SCM_MAX_FD`.
 pub const MAX_HANDLES: usize = 253;
@@ -59,7 +62,7 @@ impl Wire {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        Ok((Self { socket: a }, Self { socket: b }))
+        Ok((Self { socket: off_streams(a)? }, Self { socket: off_streams(b)? }))
     }
 
     /// Takes a handle that came from elsewhere for a wire, if it is one.
@@ -87,15 +90,6 @@ impl Wire {
     #[must_use]
     pub fn handle(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-
-    /// Makes a second handle on the same end.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no descriptor left.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { socket: self.socket.try_clone()? })
     }
 
     /// Sends one message made of `parts`, with `handles`, whole or not at all.
@@ -182,7 +176,8 @@ impl Wire {
             handles.clear();
             return Err(ReceiveError::HandlesLost { length: received.bytes });
         }
-        if received.bytes == 0 && handles.is_empty() {
+        // A peer can send nothing at all and live; only a hang-up beside it makes it the end.
+        if received.bytes == 0 && handles.is_empty() && self.is_hung_up() {
             return Err(ReceiveError::Closed);
         }
         if received.flags.contains(ReturnFlags::TRUNC) {
@@ -190,6 +185,13 @@ impl Wire {
             return Err(ReceiveError::Io(io::Error::new(io::ErrorKind::InvalidData, what)));
         }
         Ok(received.bytes)
+    }
+
+    fn is_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // With no memory for the question the answer is the usual one.
+        rustix::event::poll(&mut polled, Some(&now)).is_err() || !polled[0].revents().is_empty()
     }
 }
 
@@ -238,6 +240,17 @@ mod tests {
         drop(a);
         let (mut buffer, mut handles) = ([0; 16], Vec::new());
         assert_eq!(b.receive(&mut buffer, &mut handles, true).expect("what was sent"), 4);
+        let end = b.receive(&mut buffer, &mut handles, true);
+        assert!(matches!(end, Err(ReceiveError::Closed)), "{end:?}");
+    }
+
+    #[test]
+    fn nothing_from_a_living_peer_is_not_the_end() {
+        let (a, b) = Wire::pair().expect("pair");
+        a.send(&[], &[]).expect("send");
+        let (mut buffer, mut handles) = ([0; 16], Vec::new());
+        assert_eq!(b.receive(&mut buffer, &mut handles, true).expect("nothing, but it came"), 0);
+        drop(a);
         let end = b.receive(&mut buffer, &mut handles, true);
         assert!(matches!(end, Err(ReceiveError::Closed)), "{end:?}");
     }

@@ -2,25 +2,27 @@
 //!
 //! ```text
 //!          no marker                      role: server
-//! loader ─► entry ─► (nothing: main runs)    ┌──► serve::serve ──► fork ─┐
-//!             └─► marker ─► wire ─► hand-off ┤                                 │
-//!                    │        │        │     └──► run_child ◄── hand-off ◄─────┘
+//! loader ─► entry ─► (nothing: main runs)   ┌──► serve::serve ──► fork ──┐
+//!             └─► marker ─► wire ─► hand-off┤                            │
+//!                    │        │        │    └──► run_child ◄── hand-off ◄┘
 //!                    └────────┴────────┴─ unusable: message, exit code 70
 //! ```
 //!
 //! Invariants:
 //!
 //! 1. A process with a marker never reaches `main`, whatever is wrong with the marker.
-//! 2. The marker is out of the environment before anything of the program runs.
+//! 2. The marker is out of the environment before anything of the program runs, but for constructors
+//!    that the loader runs before ours: those can start no process (`context::is_before_target`).
 //! 3. The target runs only after every setting has been made and the hand-off has been checked.
 
 mod serve;
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 
-use procession_sys::image::Image;
+use procession_sys::image::{Constructor, Image};
 use procession_sys::runtime::{self, LastWord};
 use procession_sys::settings::{self, Stream};
 use procession_sys::start::{self, MARKER};
@@ -29,11 +31,12 @@ use procession_sys::wire::Wire;
 
 use crate::codec::arguments_sealed::Decoding;
 use crate::codec::{self, Carried, Encoded};
-use crate::context::{Identity, current_process};
+use crate::context::{self, Identity, current_process};
 use crate::crash_point::crash_point;
 use crate::frame::{self, Frame, FrameError};
 use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Report, Role};
 use crate::target::{CallError, TargetName};
+use crate::tell::tell;
 
 /// The exit code of a process that could not become what its marker says.
 pub(crate) const UNUSABLE: i32 = 70;
@@ -41,18 +44,38 @@ pub(crate) const UNUSABLE: i32 = 70;
 /// The constructor. The loader runs it before `main` in every program that uses the library.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
-static ENTRY: extern "C" fn() = entry;
+static ENTRY: Constructor = entry;
 
-extern "C" fn entry() {
+extern "C" fn entry(
+    count: c_int,
+    arguments: *const *const c_char,
+    variables: *const *const c_char,
+) {
     let Some(marker) = std::env::var_os(MARKER) else { return };
     // In a library that is loaded the constructor runs as well, under the loader's lock. The marker
     // is not for it: the executable's own constructor has seen it, or there is none.
     if Image::main().offset_of(entry as *const () as usize).is_none() {
         return;
     }
+    // CRASH (entry.marked): whoever started it sees the exit: nothing has been done yet.
     crash_point!("entry.marked");
-    // SAFETY: before `main` there is one thread, so nobody reads the environment meanwhile.
+    context::begin_child();
+    // SAFETY: before `main` there is one thread, so nobody reads the environment meanwhile. (A
+    // library that starts one in its constructor has that thread on its conscience.)
     unsafe { std::env::remove_var(MARKER) };
+    if let Err(error) = settings::open_closed_streams() {
+        give_up(&format!("a standard stream is closed and /dev/null cannot be opened: {error}"));
+    }
+    // The loader would run them after this one, which does not return: registries that are filled
+    // before `main`, for instance, are to be full in a child, too.
+    for constructor in Image::main().constructors_after(&ENTRY) {
+        // PLATFORM: musl's loader passes no arguments.
+        if cfg!(target_env = "musl") {
+            constructor(0, std::ptr::null(), std::ptr::null());
+        } else {
+            constructor(count, arguments, variables);
+        }
+    }
     let wire = start::parse_marker(&marker).ok_or_else(|| "it is malformed".to_owned()).and_then(
         |marker| {
             let wire = start::inherited_wire(&marker).map_err(|error| error.to_string())?;
@@ -78,6 +101,7 @@ pub(crate) enum Origin {
 
 /// Becomes what the first message on `wire` says.
 pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
+    // CRASH (entry.wired): as above; what was sent to it is gone with its end of the wire.
     crash_point!("entry.wired");
     let mut frame = match Frame::receive(&wire, false) {
         Ok(frame) => frame,
@@ -101,12 +125,13 @@ pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
         let message = crate::target::NameError::OtherBuild.to_string();
         fail(&wire, message);
     }
+    // CRASH (entry.handed-off): as above; the handles that came are closed with it.
     crash_point!("entry.handed-off");
     match handoff.role {
         Role::Server { tether } => {
             drop(frame);
             match tether.into_handle() {
-                Some(tether) => serve::serve(wire, tether),
+                Some(tether) => serve::serve(wire, tether, nonce),
                 None => give_up("the hand-off from the parent lacks a handle"),
             }
         }
@@ -119,7 +144,7 @@ pub(crate) fn enter(wire: Wire, origin: Origin) -> ! {
 
 /// Ends a process for which nobody waits at the other end of a wire.
 fn give_up(why: &str) -> ! {
-    eprintln!("procession: this process cannot become a child: {why}");
+    tell(format_args!("procession: this process cannot become a child: {why}"));
     runtime::exit_now(UNUSABLE)
 }
 
@@ -161,17 +186,19 @@ fn run_child(
 ) -> ! {
     let wire: &'static Wire = Box::leak(Box::new(wire));
     let Task { target, identity, memory_limit } = task;
-    if let Err(message) = settings.apply() {
-        fail(wire, message);
-    }
-    crash_point!("child.settings-made");
     if forked {
         let hello = Report::Hello { pid: procession_sys::process::current_pid() };
         if let Err(error) = hello.send(wire, &Encoded::default()) {
             give_up(&format!("its parent cannot be told of it: {error}"));
         }
+        // CRASH (child.said-hello): it is the parent's child, known by its number; `join` tells how it ended.
         crash_point!("child.said-hello");
     }
+    if let Err(message) = settings.apply() {
+        fail(wire, message);
+    }
+    // CRASH (child.settings-made): as above.
+    crash_point!("child.settings-made");
     let entry = match target.find() {
         Ok(entry) => entry,
         Err(error) => fail(wire, error.to_string()),
@@ -188,14 +215,16 @@ fn run_child(
         }
     }
     let run = move || {
-        runtime::begin_target();
+        // CRASH (child.ready): as above; the target has not run.
         crash_point!("child.ready");
         let (report, value) = run_reporting(wire, None, || entry.call(&mut decoding));
+        // CRASH (child.returned): the value is lost: `join` tells the signal, not the value.
         crash_point!("child.returned");
         (report, value)
     };
     let (report, value) = on_main_thread(run);
     let code = send_report(wire, &report, &value);
+    // CRASH (child.reported): the value is there, but the end was a signal: `join` tells the signal.
     crash_point!("child.reported");
     std::process::exit(code)
 }
@@ -263,11 +292,10 @@ pub(crate) fn run_reporting(
             Some(previous) => previous(info),
             None if is_target => {
                 let (process, message) = (current_process(), message_of(info.payload()));
-                eprintln!(
-                    "\nprocess '{}' ({}) panicked at {location}:\n{message}\n{backtrace}",
-                    process.name(),
-                    process.pid()
-                );
+                let (name, pid) = (process.name(), process.pid());
+                tell(format_args!(
+                    "\nprocess '{name}' ({pid}) panicked at {location}:\n{message}\n{backtrace}"
+                ));
             }
             None => fallback(info),
         }
@@ -313,7 +341,7 @@ pub(crate) fn send_report(wire: &Wire, report: &Report, value: &Encoded) -> i32 
             let type_name = "its type".to_owned();
             let failed = Report::Result("the result".to_owned(), type_name, error.to_string());
             if failed.send(wire, &Encoded::default()).is_err() {
-                eprintln!("procession: the result cannot be sent to the parent: {error}");
+                tell(format_args!("procession: the result cannot be sent to the parent: {error}"));
             }
             1
         }
@@ -335,6 +363,7 @@ impl Settings {
             tether::tie(tether)
                 .map_err(|e| format!("it cannot be tied to its parent's life: {e}"))?;
         }
+        // CRASH (child.tied): as above; the kernel forgets the tie with the process.
         crash_point!("child.tied");
         for (stream, handle) in [Stream::In, Stream::Out, Stream::Err].into_iter().zip(self.streams)
         {
@@ -354,15 +383,8 @@ impl Settings {
                 .map_err(|e| format!("the current directory cannot be entered: {e}"))?;
         }
         if let Some(environment) = self.environment {
-            let variable = settings::text_from_bytes;
-            for (key, _) in std::env::vars_os() {
-                // SAFETY: before `main` there is one thread.
-                unsafe { std::env::remove_var(key) };
-            }
-            for (key, value) in environment {
-                // SAFETY: as above.
-                unsafe { std::env::set_var(variable(key), variable(value)) };
-            }
+            // SAFETY: a forked child has one thread.
+            unsafe { settings::set_environment(environment) };
         }
         Ok(())
     }

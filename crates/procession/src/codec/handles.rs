@@ -14,25 +14,41 @@ thread_local! {
     static REASON: Cell<Option<String>> = const { Cell::new(None) };
 }
 
+/// The table of what this thread is encoding or decoding, if it is.
+type Current<T> = std::thread::LocalKey<RefCell<Option<Vec<T>>>>;
+
 const OUTSIDE: &str = "a procession handle crosses to another process only inside an argument, a result or a \
      message of procession; it means nothing in any other format";
 
 /// Runs `f` while handles are written into `table`.
 pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> R {
-    REASON.take();
-    let outer = SENDING.replace(Some(std::mem::take(table)));
-    let result = f();
-    *table = SENDING.replace(outer).unwrap_or_default();
-    result
+    with(&SENDING, table, f)
 }
 
 /// Runs `f` while handles are taken out of `table`.
 pub(super) fn with_received<R>(table: &mut Vec<Option<Handle>>, f: impl FnOnce() -> R) -> R {
+    with(&RECEIVED, table, f)
+}
+
+/// Runs `f`, a user's `Serialize` or `Deserialize`, while `table` is this thread's.
+///
+/// It may encode another message meanwhile, and it may panic.
+fn with<T, R>(current: &'static Current<T>, table: &mut Vec<T>, f: impl FnOnce() -> R) -> R {
+    /// Puts the outer message's table back, however `f` ends.
+    struct Restore<'a, T: 'static> {
+        current: &'static Current<T>,
+        outer: Option<Vec<T>>,
+        table: &'a mut Vec<T>,
+    }
+    impl<T: 'static> Drop for Restore<'_, T> {
+        fn drop(&mut self) {
+            *self.table = self.current.replace(self.outer.take()).unwrap_or_default();
+        }
+    }
     REASON.take();
-    let outer = RECEIVED.replace(Some(std::mem::take(table)));
-    let result = f();
-    *table = RECEIVED.replace(outer).unwrap_or_default();
-    result
+    let outer = current.replace(Some(std::mem::take(table)));
+    let _restore = Restore { current, outer, table };
+    f()
 }
 
 /// Takes the reason of the last failure in this thread that had to do with a handle.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_sys::ready;
@@ -100,7 +101,8 @@ pub fn simplex<M>() -> Result<(Receiver<M>, Sender<M>), PipeError> {
 /// A message arrives whole or not at all: one whose sender was killed before it was complete was
 /// never sent. Several threads may send and receive on one end; each message goes to one of them.
 pub struct Connection<S, R = S> {
-    wire: Wire,
+    /// Shared by the clones in this process, so that making one cannot fail.
+    wire: Arc<Wire>,
     messages: PhantomData<fn(S) -> R>,
 }
 
@@ -112,16 +114,7 @@ pub struct Receiver<M>(Connection<std::convert::Infallible, M>);
 
 impl<S, R> Connection<S, R> {
     fn new(wire: Wire) -> Self {
-        Self { wire, messages: PhantomData }
-    }
-
-    /// Makes a second handle on the same end; the peer sees the end of file when both are gone.
-    ///
-    /// # Errors
-    ///
-    /// [`PipeError::Io`] when this process has no free descriptor.
-    pub fn try_clone(&self) -> Result<Self, PipeError> {
-        self.wire.try_clone().map(Self::new).map_err(PipeError::Io)
+        Self { wire: Arc::new(wire), messages: PhantomData }
     }
 
     pub(crate) fn handle(&self) -> procession_sys::BorrowedHandle<'_> {
@@ -241,27 +234,7 @@ impl<M: Serialize> Sender<M> {
     }
 }
 
-impl<M> Sender<M> {
-    /// Makes a second handle on this end; the receiver sees the end of file when both are gone.
-    ///
-    /// # Errors
-    ///
-    /// [`PipeError::Io`] when this process has no free descriptor.
-    pub fn try_clone(&self) -> Result<Self, PipeError> {
-        self.0.try_clone().map(Self)
-    }
-}
-
 impl<M> Receiver<M> {
-    /// Makes a second handle on this end; each message goes to one of them.
-    ///
-    /// # Errors
-    ///
-    /// [`PipeError::Io`] when this process has no free descriptor.
-    pub fn try_clone(&self) -> Result<Self, PipeError> {
-        self.0.try_clone().map(Self)
-    }
-
     pub(crate) fn handle(&self) -> procession_sys::BorrowedHandle<'_> {
         self.0.handle()
     }
@@ -305,6 +278,13 @@ impl<M: DeserializeOwned> Receiver<M> {
     }
 }
 
+impl<S, R> Clone for Connection<S, R> {
+    /// Makes another handle on the same end; the peer sees the end of file when all are gone.
+    fn clone(&self) -> Self {
+        Self { wire: Arc::clone(&self.wire), messages: PhantomData }
+    }
+}
+
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
         codec::serialize_handle(self.handle(), serializer)
@@ -329,6 +309,13 @@ macro_rules! one_way {
         impl<'de, M> Deserialize<'de> for $name<M> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Connection::deserialize(deserializer).map(Self)
+            }
+        }
+
+        impl<M> Clone for $name<M> {
+            /// Makes another handle on the same end.
+            fn clone(&self) -> Self {
+                Self(self.0.clone())
             }
         }
 

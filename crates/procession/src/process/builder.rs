@@ -93,7 +93,7 @@ pub struct Process<R> {
 }
 
 /// Encodes the arguments behind a hand-off; they are dropped when the process has started.
-type ArgumentsEncoder = Box<dyn FnOnce(&mut Encoded) -> Result<(), EncodeError> + Send>;
+type ArgumentsEncoder = Box<dyn Fn(&mut Encoded) -> Result<(), EncodeError> + Send>;
 
 impl<R: Serialize + DeserializeOwned> Process<R> {
     /// Describes a process that runs `target` with `args`, as [`spawn`] does.
@@ -209,7 +209,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// A [`StartError`] that says which setting, argument or lack of resources is in the way.
     /// Nothing is left of the attempt then.
     pub fn start(self) -> Result<Child<R>, StartError> {
-        start::start(self.settings, self.target?, self.arguments).map(Child::new)
+        start::start(self.settings, self.target?, &*self.arguments).map(Child::new)
     }
 }
 

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::JoinError;
 use crate::codec::{self, DecodeError, EncodeError};
 use crate::context::{ProcessInfo, current_process};
-use crate::frame::Frame;
+use crate::frame::{Frame, FrameError};
 use crate::handoff::Report;
 use crate::start::Started;
 use crate::supervisor::{End, Record, Supervisor};
@@ -185,15 +185,15 @@ impl<R: DeserializeOwned> Child<R> {
 
     /// Brings together how the process ended and what it said last.
     fn value(&self, status: Result<ExitStatus, JoinError>) -> Result<R, JoinError> {
-        let (report, frame, rest, handles) = match self.report() {
-            Some(found) => found,
-            None => return Err(status.map_or_else(|error| error, JoinError::ended)),
-        };
-        let status = match status {
-            Ok(status) => status,
-            // The value says enough; a status is not needed.
-            Err(JoinError::StatusLost { .. }) => ExitStatus::from_code(0),
+        let (status, lost) = match status {
+            Ok(status) => (status, None),
+            // If there is a value, it says enough.
+            Err(lost @ JoinError::StatusLost { .. }) => (ExitStatus::from_code(0), Some(lost)),
+            // A forked copy, for one, leaves the value to the parent.
             Err(error) => return Err(error),
+        };
+        let Some((report, frame, rest, handles)) = self.report() else {
+            return Err(lost.unwrap_or_else(|| JoinError::ended(status)));
         };
         let rest = &frame[frame.len() - rest..];
         Err(match report {
@@ -232,9 +232,17 @@ impl<R: DeserializeOwned> Child<R> {
     /// Takes what the dead child has said: the report, its frame, and how many of the frame's
     /// bytes follow the report.
     fn report(&self) -> Option<(Report, Frame, usize, Vec<Option<Handle>>)> {
+        /// More than a wire holds: who sends more is no child, but something that it has left
+        /// behind and that goes on.
+        const MOST: usize = 10_000;
         // What is no report comes from a target that has scribbled over its descriptors: only what
         // can be read counts.
-        while let Ok(mut frame) = Frame::receive(&self.wire, false) {
+        for _ in 0..MOST {
+            let mut frame = match Frame::receive(&self.wire, false) {
+                Ok(frame) => frame,
+                Err(FrameError::Garbage(_)) => continue,
+                Err(_) => return None,
+            };
             let mut handles = frame.take_handles().into_iter().map(Some).collect();
             let mut bytes: &[u8] = &frame;
             match codec::decode_from(&mut bytes, &mut handles, "the report") {

@@ -1,5 +1,7 @@
 //! Fork: a copy of this process, for closures that capture anything.
 
+use std::io::Write;
+
 use procession_sys::start::{self, Fork};
 use procession_sys::tether as tethers;
 use procession_sys::wire::Wire;
@@ -10,7 +12,7 @@ use super::Child;
 use crate::bootstrap;
 use crate::codec;
 use crate::context::Identity;
-use crate::start::{StartError, Started};
+use crate::start::{StartError, Started, check_moment};
 use crate::supervisor::Supervisor;
 use crate::target::CallError;
 
@@ -23,14 +25,17 @@ use crate::target::CallError;
 ///
 /// # Errors
 ///
-/// [`StartError::Resources`] when the system has no room for another process.
+/// [`StartError::Resources`] when the system has no room for another process;
+/// [`StartError::BeforeMain`] in a constructor of a child.
 ///
 /// # Safety
 ///
 /// Other threads of this process do not exist in the child, but the locks that they held at this
 /// moment do, and stay locked: the allocator of some C libraries, the standard streams, every
 /// `Mutex`. In a program with one thread there is no such thing. In others the closure may use only
-/// what no other thread can have locked. With glibc and musl, allocating memory is safe.
+/// what no other thread can have locked. With glibc and musl, allocating memory is safe, and so is
+/// standard output, which this function holds itself at that moment. No other thread may be
+/// panicking.
 ///
 /// # Examples
 ///
@@ -46,6 +51,7 @@ where
     F: FnOnce() -> R,
     R: Serialize + DeserializeOwned,
 {
+    check_moment()?;
     let resources = StartError::resources;
     let supervisor = Supervisor::get().map_err(|e| resources("watch children", e))?;
     let identity = Identity::of_child(None, false);
@@ -54,6 +60,10 @@ where
     let (ours, theirs) = Wire::pair().map_err(|e| resources("make a wire", e))?;
     let starting = supervisor.starting().map_err(|e| resources("start a thread", e))?;
     let name = identity.name.clone();
+    // What is in the buffer is this process's to print, not the copy's. And while this thread has
+    // the lock, the copy does not inherit it from another.
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.flush();
     // SAFETY: the caller's promise; what the child does before and after the target takes no lock
     // of this library that another thread can hold: the supervisor is forgotten in the copy.
     match unsafe { start::fork() }.map_err(|e| resources("fork", e))? {
@@ -64,6 +74,7 @@ where
             Ok(Child::new(Started::without_streams(record, ours)))
         }
         Fork::Child => {
+            drop(stdout);
             // It belongs to the original, and its lock may be held there for ever.
             std::mem::forget(starting);
             drop(ours);
@@ -78,7 +89,6 @@ fn run_copy<R: Serialize>(
     wire: Wire,
     target: impl FnOnce() -> R,
 ) -> ! {
-    use std::io::Write;
     let wire: &'static Wire = Box::leak(Box::new(wire));
     tethers::untie_copy();
     if identity.tethered && tethers::tie(tether).is_err() {

@@ -54,6 +54,12 @@ pub enum StartError {
         /// What was seen last.
         message: String,
     },
+    /// A child of this program was to start a process before it runs its target: a constructor
+    /// that runs before `main` does so in every child, and would for ever.
+    BeforeMain,
+    /// This program has more rights than the user who started it, by its file's set-user-ID bit or
+    /// capabilities; its children would be anybody's to command.
+    Privileged,
 }
 
 impl StartError {
@@ -73,6 +79,16 @@ impl fmt::Display for StartError {
         match self {
             Self::Encode(error) => error.fmt(f),
             Self::Target { message } | Self::ForkServer { message } => f.write_str(message),
+            Self::BeforeMain => f.write_str(
+                "this process is a child and has not come to its target: a constructor that runs \
+                 before `main` runs in every child as well and would start processes for ever; \
+                 start them from `main`",
+            ),
+            Self::Privileged => f.write_str(
+                "this program runs with more rights than the user who started it (set-user-ID, or \
+                 file capabilities), and any user could pose as its parent; use \
+                 `procession::fork`, or start a program without those rights",
+            ),
             Self::Name { name } => {
                 write!(f, "the process name {name:?} contains a NUL; leave it out")
             }

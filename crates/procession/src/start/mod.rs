@@ -14,7 +14,7 @@ use procession_sys::settings;
 use procession_sys::wire::Wire;
 
 use crate::codec::{self, Carried, Encoded};
-use crate::context::{Identity, StartMethod, start_method};
+use crate::context::{Identity, StartMethod, is_before_target, start_method};
 use crate::frame::MAX_FRAME_HANDLES;
 use crate::handoff::{ChildHandoff, Handoff, Role};
 use crate::supervisor::{Record, Supervisor};
@@ -72,11 +72,14 @@ impl Started {
     }
 }
 
+/// Encodes the arguments behind a hand-off.
+pub(crate) type Arguments<'a> = &'a dyn Fn(&mut Encoded) -> Result<(), codec::EncodeError>;
+
 /// Starts a process that runs `target` with `arguments`.
 pub(crate) fn start(
     settings: Settings,
     target: TargetName,
-    arguments: impl FnOnce(&mut Encoded) -> Result<(), codec::EncodeError>,
+    arguments: Arguments<'_>,
 ) -> Result<Started, StartError> {
     check(&settings)?;
     let supervisor = Supervisor::get().map_err(|e| StartError::resources("watch children", e))?;
@@ -85,29 +88,48 @@ pub(crate) fn start(
         Ok(handle) => Ok(Carried::new(handle)),
         Err(source) => Err(StartError::CurrentDir { path: directory.clone(), source }),
     };
-    let child = ChildHandoff {
-        target,
-        tether: None,
-        streams: [None, None, None],
-        directory: settings.directory.as_ref().map(opened).transpose()?,
-        group: None,
-        memory_limit: settings.memory_limit,
-        identity,
+    let child = || -> Result<ChildHandoff, StartError> {
+        Ok(ChildHandoff {
+            target,
+            tether: None,
+            streams: [None, None, None],
+            directory: settings.directory.as_ref().map(opened).transpose()?,
+            group: None,
+            memory_limit: settings.memory_limit,
+            identity: identity.clone(),
+        })
     };
     // std's Stdio tells nobody what it is but std's Command, which starts programs: a process with
     // streams of its own is always started anew.
     let own_streams =
         settings.stdin.is_some() || settings.stdout.is_some() || settings.stderr.is_some();
-    match settings.method.unwrap_or_else(start_method) {
-        StartMethod::ForkServer if !own_streams => {
-            fork_server::start(supervisor, settings, child, arguments)
+    if settings.method.unwrap_or_else(start_method) == StartMethod::ForkServer && !own_streams {
+        let server = fork_server::start(supervisor, &settings, child()?, arguments)?;
+        if let Some(started) = server {
+            return Ok(started);
         }
-        _ => spawn::start(supervisor, settings, child, arguments),
+    }
+    spawn::start(supervisor, child()?, settings, arguments)
+}
+
+/// Refuses a start that would repeat itself in the child.
+pub(crate) fn check_moment() -> Result<(), StartError> {
+    if is_before_target() { Err(StartError::BeforeMain) } else { Ok(()) }
+}
+
+/// Refuses to start this program again where its children listen to nobody.
+fn check_rights() -> Result<(), StartError> {
+    if procession_sys::start::runs_with_more_rights() {
+        Err(StartError::Privileged)
+    } else {
+        Ok(())
     }
 }
 
 /// Refuses what no start method can make work.
 fn check(settings: &Settings) -> Result<(), StartError> {
+    check_moment()?;
+    check_rights()?;
     if let Some(name) = settings.name.as_ref().filter(|name| name.contains('\0')) {
         return Err(StartError::Name { name: name.clone() });
     }
@@ -139,7 +161,7 @@ fn check(settings: &Settings) -> Result<(), StartError> {
 fn encode(
     child: ChildHandoff,
     nonce: u64,
-    arguments: impl FnOnce(&mut Encoded) -> Result<(), codec::EncodeError>,
+    arguments: Arguments<'_>,
 ) -> Result<Encoded, StartError> {
     let image = Image::main().identity();
     let handoff = Handoff { nonce, image, role: Role::Child(Box::new(child)) };

@@ -7,8 +7,8 @@ use procession_sys::settings;
 use procession_sys::start::{StreamsSet, command, execute, set_group};
 use procession_sys::wire::Wire;
 
-use super::{EnvironmentChange, Group, Settings, StartError, Started, encode, tether};
-use crate::codec::{Carried, EncodeError, Encoded};
+use super::{Arguments, EnvironmentChange, Group, Settings, StartError, Started, encode, tether};
+use crate::codec::Carried;
 use crate::frame;
 use crate::handoff::ChildHandoff;
 use crate::supervisor::Supervisor;
@@ -16,9 +16,9 @@ use crate::supervisor::Supervisor;
 /// Starts a child by executing the program again.
 pub(super) fn start(
     supervisor: &'static Supervisor,
-    mut settings: Settings,
     mut child: ChildHandoff,
-    arguments: impl FnOnce(&mut Encoded) -> Result<(), EncodeError>,
+    mut settings: Settings,
+    arguments: Arguments<'_>,
 ) -> Result<Started, StartError> {
     let resources = StartError::resources;
     child.tether = tether(supervisor, &child)?;

@@ -1,0 +1,146 @@
+//! Anonymous memory that several processes write: created once, passed on as a handle, mapped.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::linux::off_streams;
+
+/// What shared memory must carry: what is mapped cannot be cut off, which would be a fatal signal
+/// for who touches it.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+/// Makes `length` bytes of zeros that processes can share. They exist for as long as somebody has
+/// a handle on them or has them mapped.
+///
+/// # Errors
+///
+/// When the system has no descriptor left, or not that much memory.
+pub fn create(length: usize) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = off_streams(rustix::fs::memfd_create(c"procession", flags)?)?;
+    // The pages are there from the beginning: one that cannot be had when it is touched would be a
+    // fatal signal, too.
+    loop {
+        match rustix::fs::fallocate(&memory, FallocateFlags::empty(), 0, length as u64) {
+            Ok(()) => break,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    rustix::fs::fcntl_add_seals(&memory, SEALS | SealFlags::SEAL)?;
+    Ok(memory)
+}
+
+/// Tells one memory from another, whichever handle on it is asked.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn identity(memory: impl AsFd) -> io::Result<(u64, u64)> {
+    let status = rustix::fs::fstat(memory)?;
+    Ok((status.st_dev, status.st_ino))
+}
+
+/// Shared memory, mapped to be read and written.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: a mapping is an address and a length; what is done with the memory is up to who reads
+// and writes it, through `start`.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps all of `memory`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidData`] if it is no memory of this module's, or may be cut short by
+    /// somebody. Others when it cannot be mapped.
+    pub fn new(memory: impl AsFd) -> io::Result<Self> {
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let seals = rustix::fs::fcntl_get_seals(&memory)
+            .map_err(|_| invalid("the descriptor is not shared memory"))?;
+        if !seals.contains(SEALS) || seals.contains(SealFlags::WRITE) {
+            return Err(invalid("the shared memory is not sealed as procession seals it"));
+        }
+        let status = rustix::fs::fstat(&memory)?;
+        // A hole would be filled when it is touched, and if it cannot be, by a fatal signal.
+        if status.st_blocks.cast_unsigned().saturating_mul(512) < status.st_size.cast_unsigned() {
+            return Err(invalid("the shared memory has holes"));
+        }
+        let length = usize::try_from(status.st_size).map_err(|_| invalid("a negative length"))?;
+        if length == 0 {
+            return Err(invalid("the shared memory is empty"));
+        }
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing of ours.
+        let start = unsafe {
+            rustix::mm::mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, memory, 0)
+        }?;
+        let start = NonNull::new(start.cast()).ok_or_else(|| invalid("mapped at address zero"))?;
+        Ok(Self { start, length })
+    }
+
+    /// Returns where it starts: readable and writable for [`length`](Self::length) bytes until
+    /// `self` is dropped, aligned to a page, and changed by other processes at any time.
+    #[must_use]
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Returns how many bytes it has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is the one `new` got, and what borrowed from `self` is gone.
+        let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+        debug_assert!(unmapped.is_ok(), "unmapping our own memory");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_mappings_are_the_same_memory() {
+        let memory = create(5000).expect("memory");
+        let (a, b) = (Mapping::new(&memory).expect("map"), Mapping::new(&memory).expect("map"));
+        assert_eq!((a.length(), b.length()), (5000, 5000));
+        // SAFETY: the offset is inside the mapping.
+        let last_a = unsafe { a.start().add(4999) };
+        // SAFETY: as above.
+        let last_b = unsafe { b.start().add(4999) };
+        // SAFETY: the mapping lives, and nobody else writes there.
+        unsafe { last_a.write_volatile(7) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { last_b.read_volatile() }, 7);
+    }
+
+    #[test]
+    fn memory_that_may_be_cut_or_has_holes_is_refused() {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = rustix::fs::memfd_create(c"open", flags).expect("memfd");
+        rustix::fs::ftruncate(&memory, 1 << 40).expect("size");
+        assert_eq!(Mapping::new(&memory).expect_err("open").kind(), io::ErrorKind::InvalidData);
+        rustix::fs::fcntl_add_seals(&memory, SEALS).expect("seal");
+        assert_eq!(Mapping::new(&memory).expect_err("hole").kind(), io::ErrorKind::InvalidData);
+        let file = std::fs::File::open("/dev/null").expect("null");
+        assert_eq!(Mapping::new(&file).expect_err("file").kind(), io::ErrorKind::InvalidData);
+    }
+}

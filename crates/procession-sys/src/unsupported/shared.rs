@@ -1,0 +1,51 @@
+//! Memory that processes share.
+
+use super::{Handle, unsupported};
+use std::convert::Infallible;
+use std::io;
+use std::ptr::NonNull;
+
+/// Makes shared memory.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn create(_: usize) -> io::Result<Handle> {
+    unsupported()
+}
+
+/// Mapped memory; there is none.
+#[derive(Debug)]
+pub struct Mapping(Infallible);
+
+impl Mapping {
+    /// Maps memory.
+    ///
+    /// # Errors
+    ///
+    /// Always: unsupported.
+    pub fn new<H>(_: H) -> io::Result<Self> {
+        unsupported()
+    }
+
+    /// Returns where it starts.
+    #[must_use]
+    pub fn start(&self) -> NonNull<u8> {
+        match self.0 {}
+    }
+
+    /// Returns how many bytes it has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        match self.0 {}
+    }
+}
+
+/// Tells one memory from another.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn identity<H>(_: H) -> io::Result<(u64, u64)> {
+    unsupported()
+}
