@@ -107,7 +107,7 @@ fn killed_senders_of_one_pipe_do_not_mix(method: StartMethod) {
         let (rx, tx) = simplex::<Message>().expect("a pipe");
         let children: Vec<_> = (0..SENDERS)
             .map(|sender| {
-                let tx = tx.try_clone().expect("a descriptor");
+                let tx = tx.clone();
                 start(Process::new(send_on, (tx, sender)), method)
             })
             .collect();
@@ -180,7 +180,7 @@ fn a_killed_receiver_takes_at_most_what_it_was_reading(method: StartMethod) {
         let (rx, tx) = simplex::<Message>().expect("a pipe");
         let (taken, says) = simplex::<u64>().expect("a pipe");
         let receiver = |rx: &Receiver<Message>, says: &Sender<u64>| {
-            let ends = (rx.try_clone().expect("room"), says.try_clone().expect("room"));
+            let ends = (rx.clone(), says.clone());
             start(Process::new(take_on, ends), method)
         };
         let (doomed, other) = (receiver(&rx, &says), receiver(&rx, &says));

@@ -205,14 +205,14 @@ fn a_pipe_can_carry_its_own_ends() {
     #[derive(Serialize, Deserialize)]
     struct Own(Option<Connection<Own>>);
     let (a, b) = pipe::<Own>().expect("a pipe");
-    a.send(&Own(Some(b.try_clone().expect("a descriptor")))).expect("there is room");
+    a.send(&Own(Some(b.clone()))).expect("there is room");
     let again = b.recv().expect("the end").0.expect("it has one");
     drop(b);
     a.send(&Own(None)).expect("the end is there once more");
     assert!(again.recv().expect("a message").0.is_none());
     // Each end is on its way inside the other, and held by nobody: that is the system's to find.
-    again.send(&Own(Some(a.try_clone().expect("a descriptor")))).expect("there is room");
-    a.send(&Own(Some(again.try_clone().expect("a descriptor")))).expect("there is room");
+    again.send(&Own(Some(a.clone()))).expect("there is room");
+    a.send(&Own(Some(again.clone()))).expect("there is room");
 }
 
 fn handles_nobody_takes_are_closed() {
