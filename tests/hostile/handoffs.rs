@@ -54,12 +54,18 @@ pub(crate) fn the_server() -> u32 {
     proc::fork_server_of(std::process::id()).expect("it waits for more")
 }
 
+/// Stops a server. It is stopped when this returns: until then it may take one more request.
+pub(crate) fn stop(server: u32) {
+    raw::signal(server, libc::SIGSTOP).expect("it is ours");
+    proc::wait_until(|| proc::entry(server).is_some_and(|entry| entry.state == 'T'));
+}
+
 impl Captured {
     /// Takes the hand-off of a child that triples a number; the child itself gets it as well.
     fn new() -> Self {
         let server = the_server();
         let wire = take_from(server, wire_of(server));
-        raw::signal(server, libc::SIGSTOP).expect("it is ours");
+        stop(server);
         let start = || {
             let process = Process::new(|number: u64| number * 3, (14,));
             process.start_method(StartMethod::ForkServer).start().expect("it starts").join()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use procession::{Process, StartMethod};
 use procession_tests::{Folder, proc, raw, tests};
 
-use crate::handoffs::{take_from, the_server, wire_of};
+use crate::handoffs::{stop, take_from, the_server, wire_of};
 use crate::support::{INLINE, header};
 
 tests! {
@@ -47,7 +47,7 @@ fn nonsense_from_the_server_is_no_answer() {
             let server = the_server();
             let wire = take_from(server, wire_of(server));
             if stopped {
-                raw::signal(server, libc::SIGSTOP).expect("it is ours");
+                stop(server);
             }
             raw::send(wire.as_raw_fd(), &answer, &[]).expect("there is room");
             std::thread::scope(|scope| {
@@ -68,7 +68,7 @@ fn a_stopped_server_delays_and_does_no_more() {
     let folder = Folder::new();
     let tally = folder.path().join("tally");
     let server = the_server();
-    raw::signal(server, libc::SIGSTOP).expect("it is ours");
+    stop(server);
     std::thread::scope(|scope| {
         let joined = scope.spawn(|| start_and_join(tally.clone()));
         // Other start methods do not wait for it.

@@ -7,9 +7,8 @@
 //! | `entry.marked` | ✓ | ✓ | |
 //! | `entry.wired`, `entry.handed-off` | ✓ | ✓ | ✓ |
 //! | `server.*` | | ✓ | |
-//! | `entry.forked` | | | ✓, still with the server's environment |
+//! | `entry.forked`, `child.said-hello` | | | ✓, still with the server's environment |
 //! | `child.tied` | ✓ | | ✓, still with the server's environment |
-//! | `child.said-hello` | | | ✓ |
 //! | other `child.*` | ✓ | | ✓ |
 //!
 //! A point is chosen by a variable of the environment, so a forked child dies at a point before it
@@ -23,7 +22,7 @@ use std::path::{Path, PathBuf};
 use procession::{JoinError, Process, StartMethod};
 use procession_tests::{Folder, METHODS, tests};
 
-use crate::support::Mark;
+use crate::mark::Mark;
 
 tests! {
     a_death_at_every_point_ends_the_call_and_hurts_nothing_else,
@@ -104,7 +103,8 @@ fn a_death_at_every_point_ends_the_call_and_hurts_nothing_else() {
             ever_reached.extend(reached(&log));
         }
         // The others are the server's, or come before a forked child has its own environment.
-        let is_childs = !point.starts_with("server.") && point != "entry.forked";
+        let is_early = matches!(point.as_str(), "entry.forked" | "child.said-hello");
+        let is_childs = !point.starts_with("server.") && !is_early;
         assert_eq!(killed_child, is_childs, "whether a child comes to `{point}`");
         let log = folder.path().join(format!("{point}.server.log"));
         let tally = folder.path().join(format!("{point}.server.tally"));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use procession::{Process, StartMethod};
+use procession::{JoinError, Process, StartError, StartMethod};
 use procession_tests::{Folder, Random, proc, raw, rounds, tests};
 
 use crate::support::fork_servers_of;
@@ -15,6 +15,7 @@ tests! {
     no_start_is_lost_and_none_runs_twice,
     an_idle_server_that_is_killed_is_replaced,
     a_server_killed_while_it_is_asked_is_replaced,
+    a_server_killed_together_with_its_copies_leaves_nothing,
 }
 
 const THREADS: usize = 4;
@@ -92,6 +93,66 @@ fn kill_servers(kills: usize, done: &AtomicUsize, mut stop: impl FnMut() -> bool
             // It may be dead already, of the kill before.
             let _ = raw::signal(server, libc::SIGKILL);
         }
+    }
+}
+
+/// Every child of this process is killed again and again, of whatever kind and age: also a copy
+/// that nobody has heard of yet, at the same time as the server that made it.
+fn a_server_killed_together_with_its_copies_leaves_nothing() {
+    let folder = Folder::new();
+    let tally = folder.path().join("tally");
+    let over = AtomicBool::new(false);
+    let results: Vec<(usize, bool)> = thread::scope(|scope| {
+        let starters: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (over, tally) = (&over, &tally);
+                scope.spawn(move || {
+                    let mut results = Vec::new();
+                    while !over.load(Ordering::Relaxed) {
+                        let number = results.len() * THREADS + thread;
+                        results.push((number, start_and_perhaps_join(number, tally)));
+                    }
+                    results
+                })
+            })
+            .collect();
+        let _end = Finally(|| over.store(true, Ordering::Relaxed));
+        let mut random = Random::new();
+        for _ in 0..rounds() {
+            thread::sleep(Duration::from_micros(random.below(6_000)));
+            for child in proc::children_of(std::process::id()) {
+                // It may be dead already, of the kill before.
+                let _ = raw::signal(child.pid, libc::SIGKILL);
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        starters.into_iter().flat_map(|starter| starter.join().expect("no other error")).collect()
+    });
+    let tally_text = std::fs::read_to_string(&tally).unwrap_or_default();
+    for (number, returned) in results {
+        let ran = tally_text.lines().filter(|line| *line == number.to_string()).count();
+        assert!(ran <= 1, "{number} ran {ran} times");
+        assert!(!returned || ran == 1, "{number} has returned and not run");
+    }
+    start_and_join(usize::MAX, &tally);
+}
+
+/// Returns whether the child has returned. It may have been killed, and its start may have been
+/// given up, but nothing else.
+fn start_and_perhaps_join(number: usize, tally: &std::path::Path) -> bool {
+    let process = Process::new(leave_number, (number, tally.to_owned()));
+    let child = match process.start_method(StartMethod::ForkServer).start() {
+        Ok(child) => child,
+        Err(StartError::ForkServer { .. }) => return false,
+        Err(error) => panic!("{number}: {error}"),
+    };
+    match child.join() {
+        Ok(value) => {
+            assert_eq!(value, number);
+            true
+        }
+        Err(JoinError::Signaled { signal: 9, .. }) => false,
+        Err(error) => panic!("{number}: {error}"),
     }
 }
 

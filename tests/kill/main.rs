@@ -1,6 +1,8 @@
 //! Real kills: whatever dies, at whichever moment, nobody hangs and nothing is left.
 
+mod child;
 mod crash_points;
 mod fork_server;
+mod mark;
 mod parent;
 mod support;

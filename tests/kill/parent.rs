@@ -6,15 +6,16 @@
 
 use std::time::Duration;
 
+use procession::StartMethod;
 use procession_tests::{Random, for_each_method, method_name, rounds, tests};
 
-use crate::support::Mark;
-use procession::StartMethod;
+use crate::mark::Mark;
 
 for_each_method! {
     daemons_end_with_their_killed_parent,
     what_a_daemon_has_started_ends_with_it,
     non_daemons_see_the_end_of_their_pipes,
+    copies_that_a_daemon_forks_end_with_it,
 }
 
 tests! {
@@ -46,6 +47,10 @@ fn what_a_daemon_has_started_ends_with_it(method: StartMethod) {
 
 fn non_daemons_see_the_end_of_their_pipes(method: StartMethod) {
     kill_at_random_moments("pipes", method_name(method));
+}
+
+fn copies_that_a_daemon_forks_end_with_it(method: StartMethod) {
+    kill_at_random_moments("forks", method_name(method));
 }
 
 fn everything_at_once_ends_with_its_killed_parent() {

@@ -60,8 +60,8 @@ fn runs(tally: &str) -> usize {
     std::fs::read_to_string(tally).unwrap_or_default().lines().count()
 }
 
-/// The server dies when it has forked and not yet told; its copy ends before it has said hello,
-/// because it cannot be in the group that it shall be in. The start fails, and leaves nothing.
+/// The server dies when it has forked and not yet told; its copy ends by itself, because it cannot
+/// be in the group that it shall be in. The start fails, and leaves nothing.
 pub(crate) fn both_die() {
     choose(Some("server.forked"));
     let no_such_group = i32::MAX.cast_unsigned() - 1;

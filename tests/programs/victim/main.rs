@@ -2,20 +2,45 @@
 //! outside, or started with an environment that hurts.
 
 mod crash;
+mod end;
+mod idle;
+mod mains;
 mod parent;
+mod scarce;
+mod strangers;
+mod untouched;
 
-fn main() {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     let scenario = std::env::args().nth(1).unwrap_or_default();
     match scenario.as_str() {
         "crash" => crash::at_point(),
         "both-die" => crash::both_die(),
+        "end" => return end::run(),
+        "idle" => idle::run(),
+        "mains" => mains::run(),
         "parent" => parent::run(),
+        "scarce" => scarce::starts(),
+        "scarce-messages" => scarce::messages(),
+        "scarce-replies" => scarce::replies(),
+        "copies" => untouched::copies(),
+        "group-interrupted" => strangers::group_interrupted(),
+        "inherited" => strangers::inherited(),
+        "ignored" => strangers::ignored(),
+        "interrupted" => untouched::interrupted(),
+        "masks" => untouched::masks(),
+        "reaper" => strangers::reaper(),
+        "strangers" => strangers::strangers(),
+        "threads" => untouched::thread_goes(),
+        "untouched" => untouched::untouched(),
         "say-main" => println!("main was entered"),
         _ => {
             eprintln!("no scenario `{scenario}`");
-            std::process::exit(64);
+            return ExitCode::from(64);
         }
     }
+    ExitCode::SUCCESS
 }
 
 /// The argument at `place`, after the scenario.

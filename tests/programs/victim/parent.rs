@@ -19,8 +19,9 @@ pub(crate) fn run() {
     let works: &[fn(StartMethod)] = match work.as_str() {
         "daemons" => &[daemons],
         "trees" => &[trees],
+        "forks" => &[forks],
         "pipes" => &[pipes],
-        _ => &[daemons, trees, pipes],
+        _ => &[daemons, trees, pipes, forks],
     };
     let threads: usize = if works.len() == 1 { 3 } else { 1 };
     let mut running = Vec::new();
@@ -64,6 +65,22 @@ fn branch(depth: u32, method: String) {
         drop(started.expect("a child of a child starts"));
     }
     sleep_long();
+}
+
+/// Daemons that fork themselves: the copies end with them, and with what they are copies of.
+fn forks(method: StartMethod) {
+    fn fork_and_sleep() {
+        for _ in 0..2 {
+            // SAFETY: the copy sleeps, and needs no lock of another thread's.
+            let copy = unsafe { procession::fork(sleep_long) };
+            drop(copy.expect("a copy of a daemon"));
+        }
+        sleep_long();
+    }
+    for _ in 0..MOST {
+        let daemon = Process::new(fork_and_sleep, ()).daemon(true).start_method(method);
+        drop(daemon.start().expect("a daemon starts"));
+    }
 }
 
 /// Processes that are no daemons: nobody ends them, they end when their pipe does. Each has a

@@ -1,0 +1,91 @@
+//! Ends in every way a program can, with children that still run.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use procession::{Connection, Process, StartMethod, pipe};
+use procession_tests::{method_from, method_name, raw, sleep_long};
+
+use crate::argument;
+
+/// Starts children, and ends as the first argument says, while they run.
+pub(crate) fn run() -> ExitCode {
+    let (how, method, children) = (argument(1), method_from(&argument(2)), argument(3));
+    println!("begins");
+    let end = match children.as_str() {
+        "daemons" => daemons(method),
+        "stubborn" => stubborn(method),
+        _ => others(method),
+    };
+    std::io::stdout().flush().expect("somebody reads");
+    // Nothing is let go before the end itself.
+    std::mem::forget(end);
+    match how.as_str() {
+        "return" => ExitCode::SUCCESS,
+        "error" => ExitCode::FAILURE,
+        "exit" => std::process::exit(3),
+        "panic" => panic!("on purpose"),
+        "abort" => std::process::abort(),
+        "term" => {
+            raw::signal_self(libc::SIGTERM);
+            ExitCode::FAILURE
+        }
+        _ => {
+            // SAFETY: ends the process at once, with no hook.
+            unsafe { libc::_exit(0) }
+        }
+    }
+}
+
+type Ends = Vec<Connection<u8>>;
+
+/// Daemons, of which one has children that are none.
+fn daemons(method: StartMethod) -> Ends {
+    fn branch(method: String, connection: Connection<u8>) {
+        let leaf = Process::new(sleep_long, ()).start_method(method_from(&method));
+        drop(leaf.start().expect("a child of a child starts"));
+        connection.send(&1).expect("the parent waits");
+        sleep_long();
+    }
+    for _ in 0..2 {
+        let daemon = Process::new(sleep_long, ()).daemon(true).start_method(method);
+        drop(daemon.start().expect("a daemon starts"));
+    }
+    let (ours, theirs) = pipe().expect("a pipe");
+    let branch = Process::new(branch, (method_name(method).to_owned(), theirs));
+    drop(branch.daemon(true).start_method(method).start().expect("a daemon starts"));
+    ours.recv().expect("the daemon has a child");
+    vec![ours]
+}
+
+/// Daemons that ignore `SIGTERM`.
+fn stubborn(method: StartMethod) -> Ends {
+    fn ignore(connection: Connection<u8>) {
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+        connection.send(&1).expect("the parent waits");
+        sleep_long();
+    }
+    let start = |_| {
+        let (ours, theirs) = pipe().expect("a pipe");
+        let daemon = Process::new(ignore, (theirs,)).daemon(true).start_method(method);
+        drop(daemon.start().expect("a daemon starts"));
+        ours.recv().expect("it ignores the signal");
+        ours
+    };
+    (0..2).map(start).collect()
+}
+
+/// Children that are no daemons, and end a while later.
+fn others(method: StartMethod) -> Ends {
+    fn end_later() {
+        std::thread::sleep(Duration::from_millis(30));
+        println!("a child has ended");
+    }
+    for _ in 0..3 {
+        let child = Process::new(end_later, ()).start_method(method).start();
+        drop(child.expect("a child starts"));
+    }
+    Vec::new()
+}
