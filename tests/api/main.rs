@@ -5,3 +5,4 @@ mod ends;
 mod process;
 mod settings;
 mod streams;
+mod values;
