@@ -1,5 +1,7 @@
 //! The public API, under every start method.
 
+mod child;
+mod copy;
 mod crashes;
 mod ends;
 mod process;

@@ -24,6 +24,12 @@ pub fn signal_self(number: i32) {
     unsafe { libc::raise(number) };
 }
 
+/// Ignores a signal in this process from here on.
+pub fn ignore(number: i32) {
+    // SAFETY: nothing is a handler that any process may have.
+    unsafe { libc::signal(number, libc::SIG_IGN) };
+}
+
 /// Sets a limit of this process, the soft one.
 ///
 /// # Errors

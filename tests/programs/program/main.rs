@@ -3,6 +3,7 @@
 //! The first argument names the family, the second the scenario, the rest is the scenario's. A
 //! scenario fails by panicking.
 
+mod copy;
 mod environment;
 mod streams;
 
@@ -12,8 +13,8 @@ use std::process::ExitCode;
 type Family = fn(scenario: &str, rest: &[String]) -> Option<ExitCode>;
 
 /// The families.
-const FAMILIES: [(&str, Family); 2] =
-    [("environment", environment::run), ("streams", streams::run)];
+const FAMILIES: [(&str, Family); 3] =
+    [("copy", copy::run), ("environment", environment::run), ("streams", streams::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
