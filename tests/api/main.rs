@@ -4,6 +4,8 @@ mod child;
 mod copy;
 mod crashes;
 mod ends;
+mod ends_of_pipes;
+mod pipe;
 mod process;
 mod settings;
 mod streams;
