@@ -5,6 +5,7 @@ mod copy;
 mod crashes;
 mod ends;
 mod ends_of_pipes;
+mod handles;
 mod pipe;
 mod process;
 mod settings;
