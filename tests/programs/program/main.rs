@@ -5,6 +5,7 @@
 
 mod copy;
 mod environment;
+mod limits;
 mod streams;
 
 use std::process::ExitCode;
@@ -13,8 +14,12 @@ use std::process::ExitCode;
 type Family = fn(scenario: &str, rest: &[String]) -> Option<ExitCode>;
 
 /// The families.
-const FAMILIES: [(&str, Family); 3] =
-    [("copy", copy::run), ("environment", environment::run), ("streams", streams::run)];
+const FAMILIES: &[(&str, Family)] = &[
+    ("copy", copy::run),
+    ("environment", environment::run),
+    ("limits", limits::run),
+    ("streams", streams::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
