@@ -5,6 +5,7 @@ mod copy;
 mod crashes;
 mod ends;
 mod ends_of_pipes;
+mod executable;
 mod handles;
 mod limits;
 mod pipe;

@@ -5,6 +5,7 @@
 
 mod copy;
 mod environment;
+mod executable;
 mod limits;
 mod streams;
 
@@ -17,6 +18,7 @@ type Family = fn(scenario: &str, rest: &[String]) -> Option<ExitCode>;
 const FAMILIES: &[(&str, Family)] = &[
     ("copy", copy::run),
     ("environment", environment::run),
+    ("executable", executable::run),
     ("limits", limits::run),
     ("streams", streams::run),
 ];
