@@ -6,6 +6,7 @@ mod crashes;
 mod ends;
 mod ends_of_pipes;
 mod executable;
+mod exit;
 mod handles;
 mod limits;
 mod pipe;

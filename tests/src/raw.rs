@@ -30,6 +30,12 @@ pub fn ignore(number: i32) {
     unsafe { libc::signal(number, libc::SIG_IGN) };
 }
 
+/// Has `handler`, which may do only what a signal handler may, run for a signal from here on.
+pub fn handle(number: i32, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: the handler has the right type, and its caller knows what it may do.
+    unsafe { libc::signal(number, handler as *const () as libc::sighandler_t) };
+}
+
 /// Sets a limit of this process, the soft one.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 mod copy;
 mod environment;
 mod executable;
+mod exit;
 mod limits;
 mod streams;
 
@@ -19,6 +20,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("copy", copy::run),
     ("environment", environment::run),
     ("executable", executable::run),
+    ("exit", exit::run),
     ("limits", limits::run),
     ("streams", streams::run),
 ];
