@@ -9,6 +9,7 @@ mod executable;
 mod exit;
 mod handles;
 mod limits;
+mod many;
 mod pipe;
 mod process;
 mod settings;
