@@ -8,6 +8,7 @@ mod ends_of_pipes;
 mod executable;
 mod exit;
 mod handles;
+mod idle;
 mod limits;
 mod many;
 mod pipe;

@@ -7,6 +7,7 @@ mod copy;
 mod environment;
 mod executable;
 mod exit;
+mod idle;
 mod limits;
 mod streams;
 
@@ -21,6 +22,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("environment", environment::run),
     ("executable", executable::run),
     ("exit", exit::run),
+    ("idle", idle::run),
     ("limits", limits::run),
     ("streams", streams::run),
 ];
