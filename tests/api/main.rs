@@ -16,3 +16,4 @@ mod process;
 mod settings;
 mod streams;
 mod values;
+mod wait;
