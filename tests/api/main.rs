@@ -1,6 +1,7 @@
 //! The public API, under every start method.
 
 mod child;
+mod context;
 mod copy;
 mod crashes;
 mod ends;

@@ -3,6 +3,7 @@
 //! The first argument names the family, the second the scenario, the rest is the scenario's. A
 //! scenario fails by panicking.
 
+mod context;
 mod copy;
 mod environment;
 mod executable;
@@ -18,6 +19,7 @@ type Family = fn(scenario: &str, rest: &[String]) -> Option<ExitCode>;
 
 /// The families.
 const FAMILIES: &[(&str, Family)] = &[
+    ("context", context::run),
     ("copy", copy::run),
     ("environment", environment::run),
     ("executable", executable::run),
