@@ -8,6 +8,7 @@ mod ends;
 mod ends_of_pipes;
 mod executable;
 mod exit;
+mod fork;
 mod handles;
 mod idle;
 mod limits;

@@ -8,6 +8,7 @@ mod copy;
 mod environment;
 mod executable;
 mod exit;
+mod fork;
 mod idle;
 mod limits;
 mod streams;
@@ -24,6 +25,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("environment", environment::run),
     ("executable", executable::run),
     ("exit", exit::run),
+    ("fork", fork::run),
     ("idle", idle::run),
     ("limits", limits::run),
     ("streams", streams::run),
