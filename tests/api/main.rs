@@ -15,6 +15,7 @@ mod limits;
 mod many;
 mod pipe;
 mod process;
+mod runtime;
 mod settings;
 mod streams;
 mod values;

@@ -36,6 +36,25 @@ pub fn handle(number: i32, handler: extern "C" fn(libc::c_int)) {
     unsafe { libc::signal(number, handler as *const () as libc::sighandler_t) };
 }
 
+/// Blocks every signal in the calling thread.
+pub fn block_all_signals() {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the set is ours to write.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: the set is filled in.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// The descriptors of this process that programs to come inherit.
+#[must_use]
+pub fn inheritable_descriptors() -> Vec<i32> {
+    let open = crate::proc::descriptors_of(std::process::id()).into_iter();
+    open.map(|(number, _)| number)
+        // SAFETY: the command reads a flag, of any number.
+        .filter(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } & libc::FD_CLOEXEC == 0)
+        .collect()
+}
+
 /// Sets a limit of this process, the soft one.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ mod exit;
 mod fork;
 mod idle;
 mod limits;
+mod runtime;
 mod streams;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("fork", fork::run),
     ("idle", idle::run),
     ("limits", limits::run),
+    ("runtime", runtime::run),
     ("streams", streams::run),
 ];
 
