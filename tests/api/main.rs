@@ -10,6 +10,7 @@ mod executable;
 mod exit;
 mod fork;
 mod handles;
+mod host;
 mod idle;
 mod limits;
 mod many;

@@ -9,6 +9,7 @@ mod environment;
 mod executable;
 mod exit;
 mod fork;
+mod host;
 mod idle;
 mod limits;
 mod runtime;
@@ -27,6 +28,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("executable", executable::run),
     ("exit", exit::run),
     ("fork", fork::run),
+    ("host", host::run),
     ("idle", idle::run),
     ("limits", limits::run),
     ("runtime", runtime::run),
