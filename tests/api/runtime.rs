@@ -9,7 +9,7 @@ use procession_tests::{fail, for_each_method, join, method_name, proc, program, 
 for_each_method!(
     the_marker_is_gone,
     grandchildren_by_other_means_are_ordinary,
-    the_thread_is_called_main,
+    the_thread_is_called_main_or_nothing,
     it_is_the_only_one_and_has_the_childs_title,
     arguments_and_executable_are_the_programs,
     signals_are_as_in_a_program,
@@ -55,9 +55,11 @@ fn grandchildren_by_other_means_are_ordinary(method: StartMethod) {
     program!("runtime").arg("itself").arg(method_name(method)).succeed();
 }
 
-fn the_thread_is_called_main(method: StartMethod) {
+/// Rust gives the name "main" to the thread that comes to `main`, and nobody else can.
+fn the_thread_is_called_main_or_nothing(method: StartMethod) {
     let name = || std::thread::current().name().map(str::to_owned);
-    assert_eq!(join(Process::new(name, ()), method).as_deref(), Some("main"));
+    let name = join(Process::new(name, ()), method);
+    assert!(name.as_deref().is_none_or(|name| name == "main"), "{name:?}");
 }
 
 fn it_is_the_only_one_and_has_the_childs_title(method: StartMethod) {

@@ -29,11 +29,11 @@ tests! {
     a_server_and_its_copy_that_both_die_leave_no_zombie,
 }
 
-/// The names of all crash points in the sources of the library.
-fn all_points() -> BTreeSet<String> {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+/// The names of all crash points in the sources of a crate.
+pub(crate) fn points_in(name: &str) -> BTreeSet<String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(name);
     let mut points = BTreeSet::new();
-    let mut folders: Vec<PathBuf> = vec![crates];
+    let mut folders: Vec<PathBuf> = vec![sources];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("the sources are there").flatten() {
             let path = entry.path();
@@ -90,7 +90,7 @@ fn leave_a_line(tally: PathBuf) -> u32 {
 }
 
 fn a_death_at_every_point_ends_the_call_and_hurts_nothing_else() {
-    let points = all_points();
+    let points = points_in("procession");
     assert!(points.len() >= 14, "the sources were searched in the wrong place: {points:?}");
     let folder = Folder::new();
     let mut ever_reached = BTreeSet::new();

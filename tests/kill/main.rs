@@ -5,4 +5,5 @@ mod crash_points;
 mod fork_server;
 mod mark;
 mod parent;
+mod shared;
 mod support;

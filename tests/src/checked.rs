@@ -21,8 +21,8 @@ pub fn checked(name: &str, test: impl FnOnce()) {
     before.assert_nothing_left();
 }
 
-/// Starts and joins a process by each method: what then stays (the fork server, the thread that
-/// watches it) is there for good reason.
+/// Starts and joins a process by each method, and makes an object in shared memory: what then stays
+/// (the fork server, the thread that watches it, two descriptors) is there for good reason.
 ///
 /// # Panics
 ///
@@ -32,4 +32,6 @@ pub fn warm_up() {
         let child = Process::new(|| (), ()).start_method(method).start().expect("it starts");
         child.join().expect("it returns");
     }
+    // What watches those who share memory comes with the first object.
+    drop(procession::Lock::new().expect("there is memory"));
 }

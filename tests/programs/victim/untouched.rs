@@ -136,10 +136,15 @@ pub(crate) fn untouched() {
     let (ours, theirs) = pipe::<u8>().expect("a pipe");
     let child = Process::new(|end: procession::Connection<u8>| drop(end.recv()), (theirs,));
     let child = child.start_method(method()).start().expect("it starts");
-    let tasks = std::fs::read_dir("/proc/self/task").expect("it is there").flatten();
-    let statuses =
-        tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
-    let watching: Vec<_> = statuses.filter(|s| s.starts_with("Name:\tprocession\n")).collect();
+    let watching = || {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("it is there").flatten();
+        let statuses =
+            tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+        statuses.filter(|s| s.starts_with("Name:\tprocession\n")).collect::<Vec<_>>()
+    };
+    // A thread names itself, when it comes to run.
+    proc::wait_until(|| !watching().is_empty());
+    let watching = watching();
     let [watching] = &watching[..] else { panic!("one thread: {watching:?}") };
     let blocked = watching.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
     let blocked = u64::from_str_radix(blocked.expect("a mask"), 16).expect("a mask");

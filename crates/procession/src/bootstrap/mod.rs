@@ -217,7 +217,7 @@ fn run_child(
     let run = move || {
         // CRASH (child.ready): as above; the target has not run.
         crash_point!("child.ready");
-        let (report, value) = run_reporting(wire, None, || entry.call(&mut decoding));
+        let (report, value) = run_reporting(wire, Voice::Own, || entry.call(&mut decoding));
         // CRASH (child.returned): the value is lost: `join` tells the signal, not the value.
         crash_point!("child.returned");
         (report, value)
@@ -270,16 +270,20 @@ thread_local! {
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
 
-/// Runs a target, and turns whatever it does into a report.
-///
-/// With `previous`, panics are told to that hook; without, in procession's own words.
-pub(crate) fn run_reporting(
-    wire: &'static Wire,
-    previous: Option<Hook>,
-    f: impl FnOnce() -> Result<Encoded, CallError>,
-) -> (Report, Encoded) {
-    PANIC.set(Some(Default::default()));
-    let fallback = std::panic::take_hook();
+/// Who speaks of a panic of the target.
+pub(crate) enum Voice {
+    /// Procession, in words of its own.
+    Own,
+    /// The hook that the program had.
+    Program,
+}
+
+/// Has panics of the target remembered, for its report, and told.
+fn install_hook(wire: &'static Wire, voice: Voice) {
+    if std::thread::panicking() {
+        return; // forked while it unwinds: no hook may be changed, and a location goes untold
+    }
+    let fallback: Hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = std::backtrace::Backtrace::capture();
@@ -288,16 +292,15 @@ pub(crate) fn run_reporting(
         let is_target = PANIC.with_borrow_mut(|panic| {
             panic.as_mut().map(|panic| *panic = (location.clone(), backtrace.clone())).is_some()
         });
-        match &previous {
-            Some(previous) => previous(info),
-            None if is_target => {
+        match voice {
+            Voice::Own if is_target => {
                 let (process, message) = (current_process(), message_of(info.payload()));
                 let (name, pid) = (process.name(), process.pid());
                 tell(format_args!(
                     "\nprocess '{name}' ({pid}) panicked at {location}:\n{message}\n{backtrace}"
                 ));
             }
-            None => fallback(info),
+            _ => fallback(info),
         }
         if cfg!(panic = "abort") && is_target {
             let message = message_of(info.payload());
@@ -305,6 +308,16 @@ pub(crate) fn run_reporting(
                 Report::Panicked { message, location, backtrace }.send(wire, &Encoded::default());
         }
     }));
+}
+
+/// Runs a target, and turns whatever it does into a report.
+pub(crate) fn run_reporting(
+    wire: &'static Wire,
+    voice: Voice,
+    f: impl FnOnce() -> Result<Encoded, CallError>,
+) -> (Report, Encoded) {
+    PANIC.set(Some(Default::default()));
+    install_hook(wire, voice);
     match std::panic::catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => (Report::Value, value),
         Ok(Err(CallError::Arguments(error))) => {

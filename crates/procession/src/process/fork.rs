@@ -96,8 +96,7 @@ fn run_copy<R: Serialize>(
     }
     procession_sys::settings::set_title(&identity.name);
     identity.become_child();
-    let hook = std::panic::take_hook();
-    let (report, value) = bootstrap::run_reporting(wire, Some(hook), || {
+    let (report, value) = bootstrap::run_reporting(wire, bootstrap::Voice::Program, || {
         codec::encode(&target(), "the result").map_err(CallError::Result)
     });
     let code = bootstrap::send_report(wire, &report, &value);

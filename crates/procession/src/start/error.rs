@@ -63,6 +63,15 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// The directory at `path` could not be opened: because of what it is, or for want of room.
+    pub(crate) fn directory(path: PathBuf, source: io::Error) -> Self {
+        // ENOMEM, ENFILE, EMFILE
+        if matches!(source.raw_os_error(), Some(12 | 23 | 24)) {
+            return Self::resources("open the child's current directory", source);
+        }
+        Self::CurrentDir { path, source }
+    }
+
     pub(crate) fn resources(doing: &'static str, source: io::Error) -> Self {
         Self::Resources { doing, source }
     }

@@ -98,7 +98,7 @@ pub(super) fn start(
     }
     if child.directory.is_none() {
         let here = settings::open_directory(".".as_ref())
-            .map_err(|source| StartError::CurrentDir { path: ".".into(), source })?;
+            .map_err(|source| StartError::directory(".".into(), source))?;
         child.directory = Some(Carried::new(here));
     }
     child.group = Some(match settings.group {

@@ -86,7 +86,7 @@ pub(crate) fn start(
     let identity = Identity::of_child(settings.name.clone(), settings.daemon);
     let opened = |directory: &PathBuf| match settings::open_directory(directory) {
         Ok(handle) => Ok(Carried::new(handle)),
-        Err(source) => Err(StartError::CurrentDir { path: directory.clone(), source }),
+        Err(source) => Err(StartError::directory(directory.clone(), source)),
     };
     let child = || -> Result<ChildHandoff, StartError> {
         Ok(ChildHandoff {

@@ -1,0 +1,194 @@
+//! Deaths in the middle of every step on shared memory: at each crash point, and at random.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use procession::{
+    Array, Barrier, BoundedSemaphore, Child, Condition, Event, JoinError, Lock, Mutex, Process,
+    RLock, Semaphore, StartMethod, Value,
+};
+use procession_tests::{METHODS, Random, rounds, tests};
+use serde::{Deserialize, Serialize};
+
+use crate::crash_points::points_in;
+
+tests! {
+    a_death_at_every_point_leaves_the_others_going,
+    a_death_at_any_moment_leaves_the_others_going,
+}
+
+const PERMITS: usize = 2;
+
+/// One of each.
+#[derive(Clone, Serialize, Deserialize)]
+struct Objects {
+    lock: Lock,
+    rlock: RLock,
+    semaphore: Semaphore,
+    bounded: BoundedSemaphore,
+    event: Event,
+    condition: Condition,
+    barrier: Barrier,
+    /// Changed under its lock: both halves are the same, whoever dies between them is told of.
+    pair: Mutex<[u64; 2]>,
+    count: Value<u32>,
+    array: Array<u8>,
+}
+
+impl Objects {
+    fn new() -> Self {
+        Self {
+            lock: Lock::new().expect("lock"),
+            rlock: RLock::new().expect("rlock"),
+            semaphore: Semaphore::new(PERMITS).expect("semaphore"),
+            bounded: BoundedSemaphore::new(PERMITS).expect("semaphore"),
+            event: Event::new().expect("event"),
+            condition: Condition::new().expect("condition"),
+            barrier: Barrier::new(2).expect("barrier"),
+            pair: Mutex::new([0, 0]).expect("mutex"),
+            count: Value::new(0).expect("value"),
+            array: Array::new(10).expect("array"),
+        }
+    }
+}
+
+const SHORT: Duration = Duration::from_millis(2);
+
+/// Does one of everything. Whoever dies elsewhere meanwhile, it ends.
+fn step(objects: &Objects) {
+    drop(objects.lock.acquire().unwrap_or_else(|died| died.into_inner()));
+    drop(objects.lock.try_acquire().unwrap_or_else(|died| Some(died.into_inner())));
+    {
+        let _first = objects.rlock.acquire().unwrap_or_else(|died| died.into_inner());
+        drop(objects.rlock.acquire().unwrap_or_else(|died| died.into_inner()));
+    }
+    drop(objects.semaphore.acquire().unwrap_or_else(|died| died.into_inner()));
+    drop(objects.bounded.acquire().unwrap_or_else(|died| died.into_inner()));
+    objects.event.set();
+    let _ = objects.event.wait_timeout(SHORT);
+    objects.event.clear();
+    let guard = objects.condition.acquire().unwrap_or_else(|died| died.into_inner());
+    let waited = objects.condition.wait_timeout(guard, SHORT);
+    drop(waited.unwrap_or_else(|died| died.into_inner()));
+    objects.condition.notify(1);
+    if objects.barrier.wait_timeout(SHORT).is_err() {
+        objects.barrier.reset();
+    }
+    match objects.pair.lock() {
+        Ok(mut pair) => {
+            assert_eq!(
+                pair[0], pair[1],
+                "nobody has died with it, so nobody has left it half-changed"
+            );
+            pair[0] += 1;
+            pair[1] += 1;
+        }
+        Err(died) => {
+            let mut pair = died.into_inner();
+            pair[1] = pair[0];
+        }
+    }
+    let count = objects.count.get().unwrap_or_else(procession::OwnerDied::into_inner);
+    let _ = objects.count.set(count.wrapping_add(1));
+    objects.array.lock().unwrap_or_else(|died| died.into_inner()).fill(count as u8);
+}
+
+/// In a child: until it is killed.
+fn dance(objects: Objects) {
+    loop {
+        step(&objects);
+    }
+}
+
+/// In a child: dies with a permit of each semaphore, the second time with the lock as well.
+fn die_with_permits(objects: Objects) {
+    let _one = objects.semaphore.acquire();
+    let _two = objects.bounded.acquire();
+    std::process::abort();
+}
+
+/// Dances in two threads of this process as long as `work` takes.
+fn accompany(objects: &Objects, work: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    step(objects);
+                }
+            });
+        }
+        work();
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Nobody else has the objects any more: all of them work, and nothing is missing.
+fn assert_whole(objects: &Objects) {
+    step(objects);
+    // Every permit can be had: those of the dead come back for who needs them.
+    let take = |_| objects.semaphore.acquire().unwrap_or_else(|died| died.into_inner());
+    drop((0..PERMITS).map(take).collect::<Vec<_>>());
+    let take = |_| objects.bounded.acquire().unwrap_or_else(|died| died.into_inner());
+    drop((0..PERMITS).map(take).collect::<Vec<_>>());
+    assert_eq!(objects.semaphore.value(), PERMITS);
+    assert_eq!(objects.bounded.value(), PERMITS);
+    assert!(objects.bounded.release().is_err(), "none too many");
+    assert!(!objects.lock.is_locked() && !objects.rlock.is_locked());
+    drop(objects.lock.acquire().expect("told of already"));
+    objects.barrier.reset();
+    thread::scope(|scope| {
+        let other = scope.spawn(|| objects.barrier.wait().expect("two have come"));
+        let here = objects.barrier.wait().expect("two have come");
+        assert_eq!(here + other.join().expect("thread"), 1);
+    });
+}
+
+fn start(objects: &Objects, method: StartMethod) -> Child<()> {
+    let process = Process::new(dance, (objects.clone(),)).start_method(method).daemon(true);
+    process.start().expect("it starts")
+}
+
+fn a_death_at_every_point_leaves_the_others_going() {
+    let points = points_in("procession-shm");
+    assert!(points.len() >= 13, "the sources were searched in the wrong place: {points:?}");
+    for point in &points {
+        let objects = Objects::new();
+        let process = Process::new(dance, (objects.clone(),)).daemon(true);
+        let victim = process.env("PROCESSION_CRASH_POINT", point).start().expect("it starts");
+        accompany(&objects, || {
+            // Somebody has to die for the points on the way of a sweep.
+            while point.contains(".sweep.") && victim.is_alive() {
+                let dying = Process::new(die_with_permits, (objects.clone(),)).start();
+                let _ = dying.expect("it starts").join();
+            }
+            let joined = victim.join();
+            let killed = matches!(joined, Err(JoinError::Signaled { signal: 9, .. }));
+            assert!(killed, "{point}: {joined:?}");
+        });
+        assert_whole(&objects);
+    }
+}
+
+fn a_death_at_any_moment_leaves_the_others_going() {
+    let mut random = Random::new();
+    for method in METHODS {
+        let objects = Objects::new();
+        let mut children: Vec<_> = (0..3).map(|_| start(&objects, method)).collect();
+        accompany(&objects, || {
+            for _ in 0..rounds() * 3 {
+                thread::sleep(Duration::from_micros(random.below(4000)));
+                let index = usize::try_from(random.below(3)).expect("small");
+                let victim = std::mem::replace(&mut children[index], start(&objects, method));
+                victim.kill().expect("it is ours");
+                assert!(matches!(victim.join(), Err(JoinError::Signaled { signal: 9, .. })));
+            }
+        });
+        for child in children {
+            child.kill().expect("it is ours");
+            assert!(child.join().is_err());
+        }
+        assert_whole(&objects);
+    }
+}
