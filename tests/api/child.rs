@@ -178,7 +178,7 @@ fn a_child_that_ignores_sigterm(method: StartMethod) {
 /// Starts a tree below itself, two wide and `depth` deep, and reports every process in it.
 fn grow(depth: u32, found: Sender<u32>) {
     let below = |_| {
-        let found = found.try_clone().expect("clone");
+        let found = found.clone();
         spawn(grow, (depth - 1, found)).expect("start")
     };
     let children: Vec<_> = (0..if depth == 0 { 0 } else { 2 }).map(below).collect();
@@ -235,7 +235,7 @@ fn dropped_children_run_on_and_leave_no_zombie(method: StartMethod) {
         tell.send(&std::process::id()).expect("the parent reads");
         vec![1u8; 4 << 20] // nobody will read it
     };
-    let clone = (until.try_clone().expect("clone"), tell.try_clone().expect("clone"));
+    let clone = (until.clone(), tell.clone());
     let pids = [(until, tell), clone].map(|args| start(Process::new(works, args), method).pid());
     assert_eq!(active_children().iter().map(|child| child.pid()).collect::<Vec<_>>(), pids);
     drop(release);

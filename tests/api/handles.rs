@@ -194,7 +194,7 @@ fn one_end_for_many_children(method: StartMethod) {
     let (rx, tx) = simplex::<u32>().expect("pipe");
     let say = |tx: Sender<u32>, number: u32| tx.send(&number).expect("the parent reads");
     let child = |number| {
-        let tx = tx.try_clone().expect("clone");
+        let tx = tx.clone();
         start(Process::new(say, (tx, number)), method)
     };
     let children: Vec<_> = (0..10).map(child).collect();
@@ -260,9 +260,7 @@ fn with_large_messages(method: StartMethod) {
 fn as_many_as_fit_and_one_more(method: StartMethod) {
     let (a, b) = simplex::<Vec<Sender<u32>>>().expect("pipe");
     let (rx, tx) = simplex::<u32>().expect("pipe");
-    let senders = |count: u32| -> Vec<Sender<u32>> {
-        (0..count).map(|_| tx.try_clone().expect("clone")).collect()
-    };
+    let senders = |count: u32| -> Vec<Sender<u32>> { (0..count).map(|_| tx.clone()).collect() };
     let say = |senders: Vec<Sender<u32>>| {
         for (number, tx) in (0..).zip(&senders) {
             tx.send(&number).expect("the parent reads");
@@ -284,7 +282,7 @@ fn as_many_as_fit_and_one_more(method: StartMethod) {
     assert!(error.to_string().contains("handles"), "{error}");
     let makes = || {
         let (_, tx) = simplex::<u32>().expect("pipe");
-        (0..300).map(|_| tx.try_clone().expect("clone")).collect::<Vec<_>>()
+        (0..300).map(|_| tx.clone()).collect::<Vec<_>>()
     };
     let error = fail(Process::new(makes, ()), method);
     assert!(matches!(error, JoinError::Encode(_)), "{error:?}");

@@ -59,7 +59,7 @@ fn at_once(method: StartMethod) {
         end.recv().expect("a number")
     };
     let child = |_| {
-        let end = theirs.try_clone().expect("clone");
+        let end = theirs.clone();
         start(Process::new(waits, (end,)), method)
     };
     let children: Vec<_> = (0..50).map(child).collect();

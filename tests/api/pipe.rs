@@ -178,7 +178,7 @@ fn several_senders(method: StartMethod) {
         }
     };
     let (rx, tx) = simplex().expect("pipe");
-    let clone = || tx.try_clone().expect("clone");
+    let clone = || tx.clone();
     let children: Vec<_> =
         (0..4).map(|number| start(Process::new(sends, (number, clone())), method)).collect();
     drop(tx);
@@ -201,7 +201,7 @@ fn several_receivers(method: StartMethod) {
         sum
     };
     let (rx, tx) = simplex::<u64>().expect("pipe");
-    let clone = || rx.try_clone().expect("clone");
+    let clone = || rx.clone();
     let children: Vec<_> =
         (0..3).map(|_| start(Process::new(receives, (clone(),)), method)).collect();
     drop(rx);

@@ -106,7 +106,7 @@ thread_local! {
 
 fn thread_locals_are_dropped(method: StartMethod) {
     let keeps = |tx: Sender<String>| {
-        let says = |word: &str| Says(tx.try_clone().expect("clone"), word.to_owned());
+        let says = |word: &str| Says(tx.clone(), word.to_owned());
         SAYS.with_borrow_mut(|all| all.push(says("of the main thread")));
         let other = says("of another thread");
         std::thread::spawn(|| SAYS.with_borrow_mut(|all| all.push(other))).join().expect("thread");

@@ -121,14 +121,14 @@ fn ignores_sigterm(ready: Sender<()>) {
 /// Daemons that ignore what they are asked, with daemons below them.
 fn deaf(method: StartMethod) {
     fn deaf_below(ready: Sender<()>) {
-        let below = ready.try_clone().expect("clone");
+        let below = ready.clone();
         let child = Process::new(ignores_sigterm, (below,)).daemon(true).start().expect("start");
         ignores_sigterm(ready);
         drop(child);
     }
     let (ready, tell) = simplex().expect("pipe");
     for _ in 0..3 {
-        let tell = tell.try_clone().expect("clone");
+        let tell = tell.clone();
         drop(start(Process::new(deaf_below, (tell,)).daemon(true), method));
     }
     (0..6).for_each(|_| ready.recv().expect("it runs"));
@@ -138,7 +138,7 @@ fn deaf(method: StartMethod) {
 fn busy(method: StartMethod) {
     let (ready, tell) = pipe::<()>().expect("pipe");
     for daemon in [true, false, true, false] {
-        let tell = tell.try_clone().expect("clone");
+        let tell = tell.clone();
         std::thread::spawn(move || {
             loop {
                 let process =

@@ -76,7 +76,7 @@ const NO_PROCESSES: &str = "no more processes are allowed";
 fn held(count: usize, method: StartMethod) -> (Vec<Child<u8>>, Sender<()>) {
     let (until, release) = simplex().expect("pipe");
     let child = |_| {
-        let until = until.try_clone().expect("clone");
+        let until = until.clone();
         start(Process::new(when_released, (until,)), method)
     };
     ((0..count).map(child).collect(), release)
@@ -132,13 +132,14 @@ fn files_of_pipes(method: StartMethod) {
     let sends = |tx: Sender<Vec<Sender<u8>>>| {
         let (_rx, end) = simplex::<u8>().expect("pipe");
         for _ in 0..2 {
-            let ends = vec![end.try_clone().expect("clone"), end.try_clone().expect("clone")];
+            let ends = vec![end.clone(), end.clone()];
             tx.send(&ends).expect("the parent reads");
         }
     };
     let (rx, tx) = simplex().expect("pipe");
     join(Process::new(sends, (tx,)), method);
     let (a, b) = pipe::<Vec<u8>>().expect("pipe");
+    let (_ends, end) = simplex::<procession::Connection<Vec<u8>>>().expect("pipe");
     let _filled = fill();
     let before = Snapshot::take();
     for free in 0..2 {
@@ -146,8 +147,11 @@ fn files_of_pipes(method: StartMethod) {
         assert!(error.to_string().contains("a pipe cannot be made"), "{error}");
         before.assert_nothing_left();
     }
-    let clone = with_free(0, || a.try_clone().expect_err("one is needed"));
-    assert!(clone.to_string().contains("a pipe cannot be made"), "{clone}");
+    let clone = with_free(0, || a.clone());
+    clone.send(&vec![3]).expect("a clone needs none");
+    assert_eq!(b.recv().expect("receive"), [3]);
+    let refused = with_free(0, || end.send(&clone).expect_err("a handle in a message needs one"));
+    assert!(refused.to_string().contains("handle"), "{refused}");
     let large = with_free(0, || a.send(&vec![1; 1 << 20]).expect_err("one is needed"));
     assert!(matches!(large, procession::SendError::Io(_)), "{large:?}");
     assert!(matches!(b.try_recv(), Err(procession::TryRecvError::Empty)), "nothing was sent");
@@ -206,7 +210,7 @@ fn processes(method: StartMethod, free: u64) {
     let (until, release) = simplex::<()>().expect("pipe");
     let mut children = Vec::new();
     let error = loop {
-        let until = until.try_clone().expect("clone");
+        let until = until.clone();
         match Process::new(when_released, (until,)).start_method(method).start() {
             Ok(child) => children.push(child),
             Err(error) => break error,
