@@ -6,6 +6,7 @@ mod copy;
 mod crashes;
 mod ends;
 mod ends_of_pipes;
+mod errors;
 mod executable;
 mod exit;
 mod fork;

@@ -139,6 +139,7 @@ fn files_of_pipes(method: StartMethod) {
     let (rx, tx) = simplex().expect("pipe");
     join(Process::new(sends, (tx,)), method);
     let (a, b) = pipe::<Vec<u8>>().expect("pipe");
+    let (_ends, end) = simplex::<procession::Connection<Vec<u8>>>().expect("pipe");
     let _filled = fill();
     let before = Snapshot::take();
     for free in 0..2 {
@@ -146,6 +147,11 @@ fn files_of_pipes(method: StartMethod) {
         assert!(error.to_string().contains("a pipe cannot be made"), "{error}");
         before.assert_nothing_left();
     }
+    let clone = with_free(0, || a.clone());
+    clone.send(&vec![3]).expect("a clone needs none");
+    assert_eq!(b.recv().expect("receive"), [3]);
+    let refused = with_free(0, || end.send(&clone).expect_err("a handle in a message needs one"));
+    assert!(refused.to_string().contains("handle"), "{refused}");
     let large = with_free(0, || a.send(&vec![1; 1 << 20]).expect_err("one is needed"));
     assert!(matches!(large, procession::SendError::Io(_)), "{large:?}");
     assert!(matches!(b.try_recv(), Err(procession::TryRecvError::Empty)), "nothing was sent");
