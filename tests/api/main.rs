@@ -1,7 +1,23 @@
 //! The public API, under every start method.
 
+mod child;
+mod context;
+mod copy;
 mod crashes;
 mod ends;
+mod ends_of_pipes;
+mod executable;
+mod exit;
+mod fork;
+mod handles;
+mod host;
+mod idle;
+mod limits;
+mod many;
+mod pipe;
 mod process;
+mod runtime;
 mod settings;
 mod streams;
+mod values;
+mod wait;

@@ -24,6 +24,72 @@ pub fn signal_self(number: i32) {
     unsafe { libc::raise(number) };
 }
 
+/// Ignores a signal in this process from here on.
+pub fn ignore(number: i32) {
+    // SAFETY: nothing is a handler that any process may have.
+    unsafe { libc::signal(number, libc::SIG_IGN) };
+}
+
+/// Has `handler`, which may do only what a signal handler may, run for a signal from here on.
+pub fn handle(number: i32, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: the handler has the right type, and its caller knows what it may do.
+    unsafe { libc::signal(number, handler as *const () as libc::sighandler_t) };
+}
+
+/// Blocks every signal in the calling thread.
+pub fn block_all_signals() {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the set is ours to write.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: the set is filled in.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// The descriptors of this process that programs to come inherit.
+#[must_use]
+pub fn inheritable_descriptors() -> Vec<i32> {
+    let open = crate::proc::descriptors_of(std::process::id()).into_iter();
+    open.map(|(number, _)| number)
+        // SAFETY: the command reads a flag, of any number.
+        .filter(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } & libc::FD_CLOEXEC == 0)
+        .collect()
+}
+
+/// Sets what a signal does, with flags.
+fn act(number: i32, handler: libc::sighandler_t, flags: libc::c_int) {
+    // SAFETY: all zeros are an action: the default, nothing blocked.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = flags;
+    // SAFETY: the handler is the default or a function of the right type.
+    unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
+}
+
+/// The same as [`handle`]; what the signal comes into is interrupted.
+pub fn handle_interrupting(number: i32, handler: extern "C" fn(libc::c_int)) {
+    act(number, handler as *const () as libc::sighandler_t, 0);
+}
+
+/// Has the system throw away the statuses of this process's children from here on.
+pub fn reap_by_itself() {
+    act(libc::SIGCHLD, libc::SIG_DFL, libc::SA_NOCLDWAIT);
+}
+
+/// Takes the status of any child that is dead, or if `wait` of the next to die; false when there
+/// is none.
+#[must_use]
+pub fn reap_any(wait: bool) -> bool {
+    let options = if wait { 0 } else { libc::WNOHANG };
+    // SAFETY: no status is wanted.
+    unsafe { libc::waitpid(-1, std::ptr::null_mut(), options) > 0 }
+}
+
+/// Sets the bits that the files of this process are made without.
+pub fn set_mode_mask(mask: u32) {
+    // SAFETY: a plain number.
+    unsafe { libc::umask(mask) };
+}
+
 /// Sets a limit of this process, the soft one.
 ///
 /// # Errors
@@ -182,4 +248,23 @@ pub fn call_in_library(path: &std::path::Path, name: &std::ffi::CStr) -> Result<
 
 fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A thread that can be sent signals while it lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Thread(libc::pthread_t);
+
+/// The calling thread.
+#[must_use]
+pub fn this_thread() -> Thread {
+    // SAFETY: no arguments.
+    Thread(unsafe { libc::pthread_self() })
+}
+
+impl Thread {
+    /// Sends it a signal; it must not have ended.
+    pub fn signal(self, number: i32) {
+        // SAFETY: the caller keeps the thread alive.
+        unsafe { libc::pthread_kill(self.0, number) };
+    }
 }

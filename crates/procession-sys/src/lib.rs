@@ -33,6 +33,7 @@ mod unsupported;
 #[cfg(not(target_os = "linux"))]
 use unsupported as os;
 
+pub mod crash_point;
 mod exit_status;
 
 pub use exit_status::ExitStatus;

@@ -42,6 +42,16 @@ pub enum Error {
     Wait(crate::WaitError),
     /// The start method could not be set.
     SetStartMethod(crate::SetStartMethodError),
+    /// An object in shared memory could not be made.
+    Create(crate::CreateError),
+    /// A process died while it held a lock. The guard is gone: the lock is free again.
+    OwnerDied(crate::OwnerDied<()>),
+    /// Something was given up that was not held.
+    NotHeld(crate::NotHeldError),
+    /// Nobody passes a barrier.
+    Barrier(crate::BarrierError),
+    /// A part of shared memory does not exist.
+    OutOfBounds(crate::OutOfBounds),
     /// The system refused something else.
     Io(std::io::Error),
 }
@@ -61,6 +71,7 @@ macro_rules! from {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
                     $(Self::$variant(error) => error.fmt(f),)*
+                    Self::OwnerDied(died) => died.fmt(f),
                 }
             }
         }
@@ -70,6 +81,7 @@ macro_rules! from {
                 // Display shows the inner error itself, so its source is the next link.
                 match self {
                     $(Self::$variant(error) => error.source(),)*
+                    Self::OwnerDied(died) => died.source(),
                 }
             }
         }
@@ -86,5 +98,15 @@ from! {
     RecvTimeout(crate::RecvTimeoutError)
     Wait(crate::WaitError)
     SetStartMethod(crate::SetStartMethodError)
+    Create(crate::CreateError)
+    NotHeld(crate::NotHeldError)
+    Barrier(crate::BarrierError)
+    OutOfBounds(crate::OutOfBounds)
     Io(std::io::Error)
+}
+
+impl<G> From<crate::OwnerDied<G>> for Error {
+    fn from(died: crate::OwnerDied<G>) -> Self {
+        Self::OwnerDied(died.map(drop))
+    }
 }

@@ -18,36 +18,48 @@
 //! - [`spawn`], [`Process`], [`Child`]: start, settings, join and end; [`Run`] for a process that is
 //!   data; [`fork`] for closures that capture.
 //! - [`pipe`], [`duplex`], [`simplex`]: typed messages, with other ends of pipes inside them.
+//! - [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`]:
+//!   between processes, and none of them waits for the dead.
+//! - [`SharedMemory`], [`Array`], [`Value`], [`Mutex`]: memory that processes share.
 //! - [`wait`]: several of these at once.
 //! - [`current_process`], [`parent_process`], [`active_children`]: who is who.
 
 mod bootstrap;
 mod codec;
 mod context;
-mod crash_point;
 mod error;
 mod frame;
 mod handoff;
+mod object;
 mod pipe;
 mod process;
+mod shared;
 mod start;
 mod supervisor;
+mod sync;
 mod target;
 mod tell;
 mod wait;
 
+pub use bytemuck::Pod;
 pub use codec::{Arguments, DecodeError, EncodeError};
 pub use context::{
     ProcessInfo, SetStartMethodError, StartMethod, cpu_count, current_process, parent_process,
     set_start_method,
 };
 pub use error::{Error, Result};
+pub use object::{CreateError, NotHeldError, OutOfBounds, OwnerDied};
 pub use pipe::{
     Connection, PipeError, Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError,
     duplex, pipe, simplex,
 };
 pub use process::{Child, JoinError, Process, active_children, fork, spawn};
 pub use procession_sys::ExitStatus;
+pub use shared::{Array, ArrayGuard, Mutex, MutexGuard, SharedMemory, Value, ValueGuard};
 pub use start::{Group, StartError};
+pub use sync::{
+    Barrier, BarrierError, BoundedSemaphore, Condition, ConditionGuard, Event, Lock, LockGuard,
+    RLock, RLockGuard, Semaphore, SemaphoreGuard,
+};
 pub use target::{Run, Target};
 pub use wait::{WaitError, Waitable, wait};

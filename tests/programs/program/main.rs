@@ -3,7 +3,16 @@
 //! The first argument names the family, the second the scenario, the rest is the scenario's. A
 //! scenario fails by panicking.
 
+mod context;
+mod copy;
 mod environment;
+mod executable;
+mod exit;
+mod fork;
+mod host;
+mod idle;
+mod limits;
+mod runtime;
 mod streams;
 
 use std::process::ExitCode;
@@ -12,8 +21,19 @@ use std::process::ExitCode;
 type Family = fn(scenario: &str, rest: &[String]) -> Option<ExitCode>;
 
 /// The families.
-const FAMILIES: [(&str, Family); 2] =
-    [("environment", environment::run), ("streams", streams::run)];
+const FAMILIES: &[(&str, Family)] = &[
+    ("context", context::run),
+    ("copy", copy::run),
+    ("environment", environment::run),
+    ("executable", executable::run),
+    ("exit", exit::run),
+    ("fork", fork::run),
+    ("host", host::run),
+    ("idle", idle::run),
+    ("limits", limits::run),
+    ("runtime", runtime::run),
+    ("streams", streams::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -22,6 +22,7 @@ use std::cell::RefCell;
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 
+use procession_sys::crash_point;
 use procession_sys::image::{Constructor, Image};
 use procession_sys::runtime::{self, LastWord};
 use procession_sys::settings::{self, Stream};
@@ -32,7 +33,6 @@ use procession_sys::wire::Wire;
 use crate::codec::arguments_sealed::Decoding;
 use crate::codec::{self, Carried, Encoded};
 use crate::context::{self, Identity, current_process};
-use crate::crash_point::crash_point;
 use crate::frame::{self, Frame, FrameError};
 use crate::handoff::{ChildHandoff, EnvironmentBytes, Handoff, Report, Role};
 use crate::target::{CallError, TargetName};

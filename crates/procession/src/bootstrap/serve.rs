@@ -1,5 +1,6 @@
 //! The fork server itself: a clean copy of the program that never runs `main`.
 
+use procession_sys::crash_point;
 use procession_sys::image::Image;
 use procession_sys::settings::{self, Stream};
 use procession_sys::start::{self, Fork};
@@ -8,7 +9,6 @@ use procession_sys::{Handle, process, runtime, tether as tethers};
 
 use super::{Origin, UNUSABLE, enter, give_up, prepare};
 use crate::codec::{self, Carried};
-use crate::crash_point::crash_point;
 use crate::frame::Frame;
 use crate::handoff::{Reply, Request, server_title};
 

@@ -62,6 +62,11 @@ fn keep(reason: String) -> String {
     reason
 }
 
+/// Refuses a handle that came, with a reason that survives the format.
+pub(crate) fn refuse<E: de::Error>(reason: impl std::fmt::Display) -> E {
+    E::custom(keep(reason.to_string()))
+}
+
 /// Writes a handle as its place in the current message's table, which gets a duplicate.
 pub(crate) fn serialize<S: Serializer>(
     handle: BorrowedHandle<'_>,

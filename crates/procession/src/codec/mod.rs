@@ -22,7 +22,9 @@ use serde::de::DeserializeOwned;
 pub use arguments::Arguments;
 pub(crate) use arguments::sealed as arguments_sealed;
 pub(crate) use handles::Carried;
-pub(crate) use handles::{deserialize as deserialize_handle, serialize as serialize_handle};
+pub(crate) use handles::{
+    deserialize as deserialize_handle, refuse as refuse_handle, serialize as serialize_handle,
+};
 
 /// Why a value could not be turned into bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

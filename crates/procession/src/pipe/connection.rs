@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use procession_sys::ready;
 use procession_sys::wire::Wire;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{PipeError, RecvError, RecvTimeoutError, SendError, TryRecvError};
 use crate::codec::{self, DecodeError, EncodeError};
@@ -294,7 +294,7 @@ impl<S, R> Serialize for Connection<S, R> {
 impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let handle = codec::deserialize_handle(deserializer)?;
-        Wire::from_handle(handle).map(Self::new).map_err(de::Error::custom)
+        Wire::from_handle(handle).map(Self::new).map_err(codec::refuse_handle)
     }
 }
 

@@ -1,0 +1,114 @@
+//! An event: a flag that processes wait for.
+//!
+//! # Layout
+//!
+//! ```text
+//! word:  31                              1     0
+//!       | how often it was set            | set |       gate: see `gate`
+//! ```
+//!
+//! The count lets a waiter pass that was there when the event was set, also if it is cleared before
+//! the waiter has looked.
+//!
+//! # What a crash leaves behind
+//!
+//! A setter that dies between the word and the gate: the event is set, sleepers do not know; the
+//! sweep of its death opens the gate.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use procession_sys::{BorrowedHandle, Handle, crash_point};
+
+use crate::gate::Gate;
+use crate::roster::Participant;
+use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::wait::block;
+
+const SET: u32 = 1;
+const COUNT: u32 = 2;
+
+#[repr(C)]
+struct Words {
+    word: AtomicU32,
+    gate: Gate,
+}
+
+// SAFETY: atomics, in C's layout.
+unsafe impl Body for Words {
+    const KIND: u32 = 3;
+
+    fn sweep(_: &Core, _: Participant) {} // no word names anybody
+
+    fn wake(&self) {
+        self.gate.open_all();
+    }
+}
+
+/// An event on a segment of its own.
+#[derive(Clone, Debug)]
+pub struct Event(Segment<Words>);
+
+impl Event {
+    /// Makes an event that is not set.
+    ///
+    /// # Errors
+    ///
+    /// A [`SegmentError`] when there is no memory or descriptor.
+    pub fn new() -> Result<Self, SegmentError> {
+        Segment::create(0).map(Self)
+    }
+
+    /// Opens the event that a handle is on.
+    ///
+    /// # Errors
+    ///
+    /// A [`SegmentError`] that says what the handle is instead.
+    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
+        Segment::open(handle).map(Self)
+    }
+
+    /// Lends the handle to pass on.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedHandle<'_> {
+        self.0.handle()
+    }
+
+    /// Sets it and wakes everybody who waits.
+    pub fn set(&self) {
+        let Words { word, gate } = self.0.body();
+        let set = |word: u32| (word & SET == 0).then(|| word.wrapping_add(COUNT) | SET);
+        // ORDERING: Release pairs with the Acquire of who waits: what was done before is seen.
+        if word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, set).is_ok() {
+            // CRASH (event.set.flagged): set, and others sleep; the sweep opens the gate.
+            crash_point!("event.set.flagged");
+            gate.open_all();
+        }
+    }
+
+    /// Clears it.
+    pub fn clear(&self) {
+        self.0.body().word.fetch_and(!SET, Ordering::AcqRel);
+    }
+
+    /// Tells whether it is set.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.body().word.load(Ordering::Acquire) & SET != 0
+    }
+
+    /// Waits until it is set, at most until `deadline`: `false` then.
+    ///
+    /// # Errors
+    ///
+    /// A [`SegmentError`] when the other participants cannot be watched.
+    pub fn wait(&self, deadline: Option<Instant>) -> Result<bool, SegmentError> {
+        let Words { word, gate } = self.0.body();
+        let first = word.load(Ordering::Acquire);
+        let passed = block(&self.0.core, gate, deadline, |_| {
+            let now = word.load(Ordering::Acquire);
+            Ok((now & SET != 0 || now & !SET != first & !SET).then_some(()))
+        })?;
+        Ok(passed.is_some())
+    }
+}

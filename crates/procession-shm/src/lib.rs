@@ -1,0 +1,38 @@
+//! Data structures in memory that processes share, any of which may die in the middle of anything.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `segment` | one piece of shared memory: made, passed on as a handle, checked, joined |
+//! | `roster` | who takes part: numbers that are never used again |
+//! | `watch` | notices the death of those who take part, and has it swept up |
+//! | `gate` | where processes sleep until something has changed |
+//! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
+//! | `bytes` | plain bytes behind a lock |
+//!
+//! Nothing here starts a process. A peer may be dead, and it may be hostile: what is read from
+//! shared memory is judged before it is used, and nothing in it is an address.
+//!
+//! # What a death leaves behind
+//!
+//! Each structure's words say who is in the middle of what, by roster number. Whoever is about to
+//! sleep on a structure first has every other participant watched; when one dies, each watcher
+//! *sweeps*: it takes the dead one's number out of every word, and wakes everybody, who then look
+//! again. Sweeping twice, or at once, does no harm. A participant that nobody watched while it died
+//! is found by the next one that comes to wait.
+//!
+//! The crate is internal to procession: its API follows procession's needs without notice.
+
+pub mod barrier;
+pub mod bytes;
+pub mod condition;
+pub mod event;
+mod gate;
+pub mod lock;
+pub mod rlock;
+mod roster;
+pub mod segment;
+pub mod semaphore;
+mod wait;
+mod watch;
+
+pub use roster::PLACES;

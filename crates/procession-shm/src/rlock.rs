@@ -1,0 +1,168 @@
+//! A lock that its holder can take again.
+//!
+//! # Layout
+//!
+//! ```text
+//! lock (see `lock`) │ thread: number << 32 | thread │ count
+//! ```
+//!
+//! `thread` and `count` are written by the holder alone. The number of the process stands beside
+//! that of the thread so that what a dead holder has left there is nobody's.
+//!
+//! # Invariants
+//!
+//! 1. `thread` is this thread's only from after this thread took the lock until before it gives it
+//!    up: another thread of this process that has just taken it is not mistaken for this one.
+//!
+//! # What a crash leaves behind
+//!
+//! As for the lock. A new holder writes both words anew.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use procession_sys::{BorrowedHandle, Handle, crash_point};
+
+use crate::lock::{Acquired, LockWords, NotHeld};
+use crate::roster::{Number, Participant};
+use crate::segment::{Body, Core, Segment, SegmentError};
+
+#[repr(C)]
+struct Words {
+    lock: LockWords,
+    thread: AtomicU64,
+    count: AtomicU32,
+}
+
+// SAFETY: atomics, in C's layout.
+unsafe impl Body for Words {
+    const KIND: u32 = 2;
+
+    fn sweep(core: &Core, dead: Participant) {
+        core.body::<Self>().lock.sweep(dead);
+    }
+
+    fn wake(&self) {
+        self.lock.wake();
+    }
+}
+
+/// A number that no other thread of this process has.
+fn thread_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    thread_local! {
+        static NUMBER: u32 = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
+
+/// A reentrant lock on a segment of its own.
+#[derive(Clone, Debug)]
+pub struct RLock(Segment<Words>);
+
+impl RLock {
+    /// Makes a lock that nobody holds.
+    ///
+    /// # Errors
+    ///
+    /// A [`SegmentError`] when there is no memory or descriptor.
+    pub fn new() -> Result<Self, SegmentError> {
+        Segment::create(0).map(Self)
+    }
+
+    /// Opens the lock that a handle is on.
+    ///
+    /// # Errors
+    ///
+    /// A [`SegmentError`] that says what the handle is instead.
+    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
+        Segment::open(handle).map(Self)
+    }
+
+    /// Lends the handle to pass on.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedHandle<'_> {
+        self.0.handle()
+    }
+
+    /// Takes the lock, once more if this thread has it, at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// A [`SegmentError`] when the other participants cannot be watched.
+    pub fn acquire(&self, deadline: Option<Instant>) -> Result<Option<Acquired>, SegmentError> {
+        self.acquire_by(|lock, core| lock.acquire(core, deadline))
+    }
+
+    /// Takes the lock if that is possible now.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub fn try_acquire(&self) -> Result<Option<Acquired>, SegmentError> {
+        self.acquire_by(LockWords::try_acquire)
+    }
+
+    fn acquire_by(
+        &self,
+        acquire: impl FnOnce(&LockWords, &Arc<Core>) -> Result<Option<Acquired>, SegmentError>,
+    ) -> Result<Option<Acquired>, SegmentError> {
+        let (words, me) = (self.0.body(), self.0.core.me()?);
+        if self.is_mine(me) {
+            // Saturated, it is never given up: safer than one that is given up too early.
+            let count = words.count.load(Ordering::Relaxed).saturating_add(1);
+            words.count.store(count, Ordering::Relaxed);
+            return Ok(Some(Acquired::Free));
+        }
+        let acquired = acquire(&words.lock, &self.0.core)?;
+        if acquired.is_some() {
+            // CRASH (rlock.acquire.taken): the lock is held by a dead one; the sweep frees it.
+            crash_point!("rlock.acquire.taken");
+            words.count.store(1, Ordering::Relaxed);
+            words.thread.store(own(me), Ordering::Relaxed);
+        }
+        Ok(acquired)
+    }
+
+    /// Gives the lock up once.
+    ///
+    /// # Errors
+    ///
+    /// [`NotHeld`] when this thread does not have it.
+    pub fn release(&self) -> Result<(), NotHeld> {
+        let me = self.0.core.me().map_err(|_| NotHeld)?;
+        if !self.is_mine(me) {
+            return Err(NotHeld);
+        }
+        let words = self.0.body();
+        match words.count.load(Ordering::Relaxed) {
+            0 | 1 => {
+                // Invariant 1: before the lock itself.
+                words.thread.store(0, Ordering::Relaxed);
+                words.lock.release_own(me)
+            }
+            u32::MAX => Ok(()),
+            count => {
+                words.count.store(count - 1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells whether somebody holds it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.body().lock.is_held()
+    }
+
+    fn is_mine(&self, me: Number) -> bool {
+        let words = self.0.body();
+        // ORDERING: a thread sees its own writes; those of others only have to be different.
+        words.lock.is_held_by(me) && words.thread.load(Ordering::Relaxed) == own(me)
+    }
+}
+
+fn own(me: Number) -> u64 {
+    (u64::from(me) << 32) | u64::from(thread_number())
+}

@@ -1,0 +1,481 @@
+//! A segment: one piece of shared memory with one structure in it.
+//!
+//! # Layout
+//!
+//! ```text
+//! 0          64         ~4.2 KiB     body's end, to a multiple of 64
+//! │ header   │ roster   │ body       │ tail … length │
+//!
+//! header: magic (8) │ version (4) │ kind (4) │ length (8) │ zeros
+//! ```
+//!
+//! The header is written once, before the handle leaves this process, and checked once, when the
+//! segment is opened; nothing is ever computed from it again. What a body is made of is atomics, of
+//! which every value is one that its code can meet. The tail's length is that of the mapping.
+//!
+//! # Invariants
+//!
+//! 1. Header, roster, body and tail lie inside the mapping, which is as long as the memory (checked
+//!    in `Core::open`), and nobody can cut that short (a seal).
+//! 2. All access to them is by atomics, or to the tail by raw copies under a lock whose breach can
+//!    give garbage and nothing worse.
+//! 3. In each process there is one [`Core`] for one memory, however many handles came.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use procession_sys::process::{self, current_pid};
+use procession_sys::shared::{self, Mapping};
+use procession_sys::{BorrowedHandle, Handle, borrow, runtime};
+
+use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
+use crate::watch::{Watched, Watcher};
+
+const MAGIC: u64 = u64::from_ne_bytes(*b"PRC shm\n");
+/// Grows with every change of a layout.
+const VERSION: u32 = 1;
+
+/// The first bytes of a segment.
+#[repr(C, align(64))]
+struct Header {
+    magic: AtomicU64,
+    version: AtomicU32,
+    kind: AtomicU32,
+    length: AtomicU64,
+}
+
+#[repr(C)]
+struct Layout<B> {
+    header: Header,
+    roster: Roster,
+    body: B,
+}
+
+fn tail_offset<B>() -> usize {
+    size_of::<Layout<B>>().next_multiple_of(64)
+}
+
+/// What lies in a segment between roster and tail.
+///
+/// # Safety
+///
+/// The type has the layout of C, needs no alignment above 64, and any bytes are a value of it that
+/// other processes may change at any time: it is made of atomics. All zeros are its beginning.
+pub(crate) unsafe trait Body: Sync + 'static {
+    /// Tells it from other bodies.
+    const KIND: u32;
+
+    /// Takes the dead one's number out of every word. May run several times, and at once.
+    fn sweep(core: &Core, dead: Participant)
+    where
+        Self: Sized;
+
+    /// Wakes everybody who sleeps on it.
+    fn wake(&self);
+}
+
+/// Why a segment could not be made or opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SegmentError {
+    /// The system refused: no descriptor, no memory, no `/proc`.
+    Io(io::Error),
+    /// The handle is not one of a segment with such a structure.
+    Foreign {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The segment was made by another version of this library.
+    Version {
+        /// This library's version of the layout.
+        ours: u32,
+        /// The segment's.
+        theirs: u32,
+    },
+    /// As many processes as can take part do already.
+    Full,
+    /// The segment's other users are in another process namespace.
+    OtherNamespace,
+}
+
+impl fmt::Display for SegmentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "shared memory cannot be had: {error}"),
+            Self::Foreign { what } => write!(f, "the handle is not what it should be: {what}"),
+            Self::Version { ours, theirs } => write!(
+                f,
+                "the shared memory has layout {theirs}, this program has layout {ours}: both sides \
+                 need the same version of procession"
+            ),
+            Self::Full => write!(
+                f,
+                "{PLACES} processes share this object already, which is the most; drop handles that \
+                 are not needed"
+            ),
+            Self::OtherNamespace => f.write_str(
+                "the object is shared by processes of another container (process namespace), whose \
+                 deaths cannot be seen from here",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SegmentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for SegmentError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A segment as this process has it mapped, whatever lies in it.
+pub(crate) struct Core {
+    mapping: Mapping,
+    handle: Handle,
+    kind: u32,
+    /// Which of this process's numbers is the current one: `copies << 32 | number`; 0 for none.
+    membership: AtomicU64,
+    /// As of which version of the roster everybody is watched: `copies << 32 | version`, plus one.
+    pub(crate) watched: AtomicU64,
+    sweep: fn(&Core, Participant),
+    wake: fn(&Core),
+}
+
+/// A segment with a `B` in it.
+pub(crate) struct Segment<B> {
+    pub(crate) core: Arc<Core>,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<B> Clone for Segment<B> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), body: PhantomData }
+    }
+}
+
+/// What this process knows of its segments; another one in a forked copy, where the locks of the
+/// original may be held for ever.
+struct Local {
+    copies: u32,
+    open: Mutex<HashMap<(u64, u64), Weak<Core>>>,
+    watcher: Watcher,
+}
+
+fn local() -> Result<&'static Local, SegmentError> {
+    static LOCAL: AtomicPtr<Local> = AtomicPtr::new(std::ptr::null_mut());
+    let copies = runtime::copies()?;
+    loop {
+        // ORDERING: Acquire pairs with the Release below: its fields are there.
+        let current = LOCAL.load(Ordering::Acquire);
+        // SAFETY: null, or leaked below and never freed.
+        if let Some(local) = unsafe { current.as_ref() }
+            && local.copies == copies
+        {
+            return Ok(local);
+        }
+        let new = Box::new(Local { copies, open: Mutex::default(), watcher: Watcher::new()? });
+        let new = Box::into_raw(new);
+        let set = LOCAL.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire);
+        if set.is_err() {
+            // SAFETY: nobody has seen it.
+            drop(unsafe { Box::from_raw(new) });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    fn new<B: Body>(handle: Handle, mapping: Mapping) -> Self {
+        Self {
+            mapping,
+            handle,
+            kind: B::KIND,
+            membership: AtomicU64::new(0),
+            watched: AtomicU64::new(0),
+            sweep: |core, dead| {
+                B::sweep(core, dead);
+                core.roster().free(dead.number);
+                core.body::<B>().wake();
+            },
+            wake: |core| core.body::<B>().wake(),
+        }
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: invariant 1; a page is aligned enough, and a header is made of atomics.
+        unsafe { self.mapping.start().cast::<Header>().as_ref() }
+    }
+
+    pub(crate) fn body<B: Body>(&self) -> &B {
+        debug_assert_eq!(self.kind, B::KIND, "a segment of another kind");
+        let offset = std::mem::offset_of!(Layout<B>, body);
+        // SAFETY: invariant 1, for this `B`: its kind was checked when the core was made.
+        let body = unsafe { self.mapping.start().add(offset) };
+        // SAFETY: as above; the offset is that of a field, so it is aligned; any bytes are a `B`.
+        unsafe { body.cast::<B>().as_ref() }
+    }
+
+    fn tail<B: Body>(&self) -> (NonNull<u8>, usize) {
+        // SAFETY: invariant 1: the tail begins inside the mapping, or is empty at its end.
+        let start = unsafe { self.mapping.start().add(tail_offset::<B>()) };
+        (start, self.mapping.length() - tail_offset::<B>())
+    }
+
+    /// The tail behind a `B` as atomic words.
+    pub(crate) fn words<B: Body>(&self) -> &[AtomicU64] {
+        let (start, length) = self.tail::<B>();
+        let count = length / size_of::<AtomicU64>();
+        // SAFETY: invariants 1 and 2; the tail is aligned, and any bytes are such a word.
+        unsafe { std::slice::from_raw_parts(start.cast::<AtomicU64>().as_ptr(), count) }
+    }
+
+    /// Returns this process's number, and joins first if it has none.
+    pub(crate) fn me(self: &Arc<Self>) -> Result<Number, SegmentError> {
+        let membership = self.membership.load(Ordering::Relaxed);
+        if membership as u32 != 0 && (membership >> 32) as u32 == runtime::known_copies() {
+            return Ok(membership as u32);
+        }
+        self.join()
+    }
+
+    #[cold]
+    fn join(self: &Arc<Self>) -> Result<Number, SegmentError> {
+        let local = local()?;
+        let _alone = lock(&local.open);
+        let membership = self.membership.load(Ordering::Relaxed);
+        if membership as u32 != 0 && (membership >> 32) as u32 == local.copies {
+            return Ok(membership as u32);
+        }
+        let (pid, namespace) = (current_pid(), process::namespace()?);
+        let start = process::start_time(pid).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "/proc/self/stat does not tell a start time")
+        })?;
+        let joined = loop {
+            match self.roster().join(pid, start, namespace) {
+                // Those who died while nobody looked keep their places until somebody does.
+                Err(JoinFailed::Full) if self.sweep_all()? > 0 => {}
+                joined => break joined,
+            }
+        };
+        let number = joined.map_err(|failed| match failed {
+            JoinFailed::Full => SegmentError::Full,
+            JoinFailed::OtherNamespace => SegmentError::OtherNamespace,
+        })?;
+        let membership = (u64::from(local.copies) << 32) | u64::from(number);
+        self.membership.store(membership, Ordering::Relaxed);
+        // Whoever sleeps has to have this process watched from now on.
+        (self.wake)(self);
+        Ok(number)
+    }
+
+    /// Sweeps everybody who is dead, and returns how many those were.
+    fn sweep_all(&self) -> io::Result<usize> {
+        let mut swept = 0;
+        for participant in self.roster().participants() {
+            if process::find(participant.pid, |start| participant.was_started(start))?.is_none() {
+                self.sweep(participant);
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Makes sure that the death of everybody who takes part now is noticed.
+    pub(crate) fn watch_others(self: &Arc<Self>) -> Result<(), SegmentError> {
+        let version = self.roster().version();
+        let current = (u64::from(runtime::known_copies()) << 32) | u64::from(version);
+        if self.watched.load(Ordering::Acquire) == current.wrapping_add(1) {
+            return Ok(());
+        }
+        let me = self.me()?;
+        local()?.watcher.watch(self, me)?;
+        // A join since the look at the version makes it another one: that is for the next time.
+        self.watched.store(current.wrapping_add(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// Tells whether somebody has this number, as far as is known.
+    pub(crate) fn takes_part(&self, number: Number) -> bool {
+        self.roster().find(number).is_some()
+    }
+
+    /// Sweeps up after everybody who is dead.
+    pub(crate) fn sweep_dead(self: &Arc<Self>) {
+        for participant in self.roster().participants() {
+            self.is_gone(participant.number);
+        }
+    }
+
+    /// Tells whether a participant is dead or gone, and sweeps up after it if so. As long as no
+    /// descriptor is left to ask with, nobody is.
+    pub(crate) fn is_gone(self: &Arc<Self>, number: Number) -> bool {
+        let Some(participant) = self.roster().find(number) else { return true };
+        let is_dead = || -> Result<bool, SegmentError> {
+            if number == self.me()? {
+                return Ok(false);
+            }
+            self.watch_others()?;
+            Ok(local()?.watcher.is_dead(participant)?)
+        };
+        let dead = is_dead().unwrap_or(false);
+        if dead {
+            self.sweep(participant);
+        }
+        dead
+    }
+}
+
+impl Watched for Core {
+    fn roster(&self) -> &Roster {
+        // The body's type does not matter for where the roster is.
+        let offset = std::mem::offset_of!(Layout<()>, roster);
+        // SAFETY: invariant 1.
+        let roster = unsafe { self.mapping.start().add(offset) };
+        // SAFETY: as above; the offset is that of a field, so it is aligned, and it is atomics.
+        unsafe { roster.cast::<Roster>().as_ref() }
+    }
+
+    fn sweep(&self, dead: Participant) {
+        (self.sweep)(self, dead);
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        let membership = *self.membership.get_mut();
+        let number = membership as u32;
+        if number == 0 || (membership >> 32) as u32 != runtime::known_copies() {
+            return; // the number of the process that this one is a copy of
+        }
+        let Ok(local) = local() else { return };
+        local.watcher.forget(self);
+        if let Some(me) = self.roster().find(number) {
+            // As the dead are: nothing of a process that has no handle any more stays locked.
+            self.sweep(me);
+        }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl<B: Body> Segment<B> {
+    /// Makes a segment with an empty body and `tail` bytes behind it.
+    pub(crate) fn create(tail: usize) -> Result<Self, SegmentError> {
+        const { assert!(align_of::<Layout<B>>() <= 64) };
+        let length = tail_offset::<B>().checked_add(tail).filter(|length| {
+            isize::try_from(*length).is_ok() // as much as one allocation may have
+        });
+        let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        let handle = shared::create(length)?;
+        let mapping = Mapping::new(borrow(&handle))?;
+        let core = Core::new::<B>(handle, mapping);
+        let header = core.header();
+        header.version.store(VERSION, Ordering::Relaxed);
+        header.kind.store(B::KIND, Ordering::Relaxed);
+        header.length.store(length as u64, Ordering::Relaxed);
+        // ORDERING: Release: a header with its magic is complete.
+        header.magic.store(MAGIC, Ordering::Release);
+        Self::register(core)
+    }
+
+    /// Opens the segment that a handle from another process, or from this one, is on.
+    pub(crate) fn open(handle: Handle) -> Result<Self, SegmentError> {
+        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
+        let identity = shared::identity(borrow(&handle))?;
+        if let Some(known) = lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
+            return if known.kind == B::KIND {
+                Ok(Self { core: known, body: PhantomData })
+            } else {
+                Err(foreign("it is another kind of object"))
+            };
+        }
+        let mapping = Mapping::new(borrow(&handle)).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => foreign(&error.to_string()),
+            _ => SegmentError::Io(error),
+        })?;
+        if mapping.length() < tail_offset::<B>() {
+            return Err(foreign("its memory is too short"));
+        }
+        let core = Core::new::<B>(handle, mapping);
+        let header = core.header();
+        // ORDERING: Acquire pairs with the Release in `create`.
+        let magic = header.magic.load(Ordering::Acquire);
+        let (version, kind) =
+            (header.version.load(Ordering::Relaxed), header.kind.load(Ordering::Relaxed));
+        let length = header.length.load(Ordering::Relaxed);
+        if magic != MAGIC {
+            return Err(foreign("its memory is not procession's"));
+        }
+        if version != VERSION {
+            return Err(SegmentError::Version { ours: VERSION, theirs: version });
+        }
+        if kind != B::KIND {
+            return Err(foreign("it is another kind of object"));
+        }
+        if length != core.mapping.length() as u64 {
+            return Err(foreign("its memory is not as long as it says"));
+        }
+        Self::register(core)
+    }
+
+    fn register(core: Core) -> Result<Self, SegmentError> {
+        let local = local()?;
+        let identity = shared::identity(borrow(&core.handle))?;
+        let core = {
+            let mut open = lock(&local.open);
+            match open.get(&identity).and_then(Weak::upgrade) {
+                // Another thread has opened it meanwhile.
+                Some(known) if known.kind == core.kind => known,
+                _ => {
+                    let core = Arc::new(core);
+                    open.retain(|_, weak| weak.strong_count() > 0);
+                    open.insert(identity, Arc::downgrade(&core));
+                    core
+                }
+            }
+        };
+        core.me()?;
+        Ok(Self { core, body: PhantomData })
+    }
+
+    /// The body.
+    pub(crate) fn body(&self) -> &B {
+        self.core.body()
+    }
+
+    /// What is behind the body: its first byte, and how many there are. Aligned to 64.
+    pub(crate) fn tail(&self) -> (NonNull<u8>, usize) {
+        self.core.tail::<B>()
+    }
+
+    /// The handle to pass on.
+    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
+        borrow(&self.core.handle)
+    }
+}
+
+impl<B> fmt::Debug for Segment<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core.fmt(f)
+    }
+}

@@ -1,0 +1,89 @@
+//! How a call blocks: a short spin, then sleep at a gate, with everybody else watched.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use procession_sys::futex::Woken;
+
+use crate::gate::Gate;
+use crate::segment::{Core, SegmentError};
+
+/// What a failed attempt leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// Another one at once.
+    Spinning,
+    /// Sleep: whoever makes the attempt possible has to know of a sleeper.
+    Sleeping,
+}
+
+/// Makes attempts until one succeeds or `deadline` passes: `None` then.
+pub(crate) fn block<T>(
+    core: &Arc<Core>,
+    gate: &Gate,
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut(Attempt) -> Result<Option<T>, SegmentError>,
+) -> Result<Option<T>, SegmentError> {
+    if let Some(value) = spin(|| attempt(Attempt::Spinning))? {
+        return Ok(Some(value));
+    }
+    loop {
+        let ticket = gate.ticket();
+        // After the ticket: who joins from here on opens the gate.
+        let watched = core.watch_others();
+        if let Some(value) = attempt(Attempt::Sleeping)? {
+            return Ok(Some(value));
+        }
+        let mut until = deadline;
+        if watched.is_err() {
+            // No descriptor is left for a death handle. A wait that fails for that would be worse
+            // than one that wakes now and then.
+            let nap = Instant::now() + NAP;
+            until = Some(deadline.map_or(nap, |deadline| deadline.min(nap)));
+        }
+        if gate.sleep(ticket, until)? == Woken::TimedOut && until == deadline {
+            return attempt(Attempt::Spinning);
+        }
+    }
+}
+
+/// How long to sleep at a time while deaths go unnoticed.
+const NAP: Duration = Duration::from_millis(50);
+
+/// How many turns of the spin are worth it in this process, by what they have brought.
+static TURNS: AtomicU32 = AtomicU32::new(MOST / 4);
+/// About as long as a wake-up across processors takes.
+const MOST: u32 = 400;
+const LEAST: u32 = 8;
+
+/// Makes attempts for a short while. Another processor may make them possible meanwhile, which is
+/// much faster than to sleep and be woken; when it did not, the next spin is shorter.
+fn spin<T>(
+    mut attempt: impl FnMut() -> Result<Option<T>, SegmentError>,
+) -> Result<Option<T>, SegmentError> {
+    // ORDERING: a guess that guards nothing.
+    let turns = if is_alone() { 1 } else { TURNS.load(Ordering::Relaxed).clamp(LEAST, MOST) };
+    for turn in 0..turns {
+        if let Some(value) = attempt()? {
+            if turn > 0 {
+                TURNS.store((turns + turns / 4 + 1).min(MOST), Ordering::Relaxed);
+            }
+            return Ok(Some(value));
+        }
+        for _ in 0..4 {
+            std::hint::spin_loop();
+        }
+    }
+    if turns > 1 {
+        TURNS.store((turns - turns / 4).max(LEAST), Ordering::Relaxed);
+    }
+    Ok(None)
+}
+
+/// Tells whether this process has but one processor, where nothing changes during a spin.
+fn is_alone() -> bool {
+    static ALONE: OnceLock<bool> = OnceLock::new();
+    *ALONE.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from) < 2)
+}

@@ -1,0 +1,185 @@
+//! Notices the death of those who share a segment with this process, and has it swept up.
+//!
+//! One thread sleeps on the death handles of all other participants of all segments on which this
+//! process has waited. It exists only while there are any, and wakes only when one of them dies.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use procession_sys::process::{self, Process, current_pid};
+use procession_sys::ready::{NUDGED, Set};
+use procession_sys::runtime;
+use std::time::Instant;
+
+use crate::roster::{Number, Participant, Roster};
+
+/// Something in which processes take part.
+pub(crate) trait Watched: Send + Sync {
+    /// Who takes part.
+    fn roster(&self) -> &Roster;
+
+    /// Takes a dead participant out of everything.
+    fn sweep(&self, dead: Participant);
+}
+
+/// The watcher of this process; leaked, as its thread may use it at any time.
+pub(crate) struct Watcher {
+    set: Set,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    watches: HashMap<u64, Watch>,
+    next_token: u64,
+    thread_runs: bool,
+}
+
+/// A process, with its number in each segment that it shares with this one.
+struct Watch {
+    participant: Participant,
+    process: Process,
+    segments: Vec<(Weak<dyn Watched>, Number)>,
+}
+
+impl Watcher {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { set: Set::new()?, state: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing of a user's runs under it, and what it guards is never left half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches every participant of a segment but this process; sweeps up after the dead at once.
+    pub(crate) fn watch<S: Watched + 'static>(
+        &'static self,
+        segment: &Arc<S>,
+        me: Number,
+    ) -> io::Result<()> {
+        let dynamic: Arc<dyn Watched> = Arc::clone(segment) as _;
+        let segment = &dynamic;
+        let mut dead = Vec::new();
+        {
+            let mut state = self.lock();
+            for participant in segment.roster().participants() {
+                if participant.number == me || participant.pid == current_pid() {
+                    continue;
+                }
+                if !state.add_segment(participant, segment) {
+                    let is_start = |start| participant.was_started(start);
+                    match process::find(participant.pid, is_start)? {
+                        Some(process) => self.add(&mut state, participant, process, segment)?,
+                        None => dead.push(participant),
+                    }
+                }
+            }
+        }
+        dead.into_iter().for_each(|dead| segment.sweep(dead));
+        Ok(())
+    }
+
+    fn add(
+        &'static self,
+        state: &mut State,
+        participant: Participant,
+        process: Process,
+        segment: &Arc<dyn Watched>,
+    ) -> io::Result<()> {
+        if !state.thread_runs {
+            let builder = std::thread::Builder::new();
+            let builder = builder.name("procession-shm".to_owned()).stack_size(128 * 1024);
+            runtime::with_signals_blocked(|| builder.spawn(|| self.run()))?;
+            state.thread_runs = true;
+        }
+        let token = state.next_token;
+        state.next_token += 1;
+        self.set.add(process.handle(), token)?;
+        let segments = vec![(Arc::downgrade(segment), participant.number)];
+        state.watches.insert(token, Watch { participant, process, segments });
+        Ok(())
+    }
+
+    /// The thread.
+    fn run(&self) {
+        let mut tokens = Vec::new();
+        loop {
+            tokens.clear();
+            if self.set.wait(&mut tokens).is_err() {
+                // Only a descriptor closed under us can do this. Who waits finds the dead when it
+                // comes to wait, and no longer while it does.
+                self.lock().thread_runs = false;
+                return;
+            }
+            for token in tokens.iter().filter(|token| **token != NUDGED) {
+                let dead = self.lock().watches.remove(token);
+                // Without the lock: the last handle on a segment may be dropped here.
+                if let Some(dead) = dead {
+                    self.set.remove(dead.process.handle());
+                    for (segment, number) in dead.segments {
+                        let Some(segment) = segment.upgrade() else { continue };
+                        if let Some(participant) = segment.roster().find(number) {
+                            segment.sweep(participant);
+                        }
+                    }
+                }
+            }
+            let mut state = self.lock();
+            if state.watches.is_empty() {
+                state.thread_runs = false;
+                return;
+            }
+        }
+    }
+
+    /// Tells whether a participant is dead.
+    pub(crate) fn is_dead(&self, participant: Participant) -> io::Result<bool> {
+        let state = self.lock();
+        match state.watches.values().find(|watch| watch.is_of(participant)) {
+            Some(watch) => watch.process.wait(Some(Instant::now())),
+            None => {
+                Ok(process::find(participant.pid, |start| participant.was_started(start))?
+                    .is_none())
+            }
+        }
+    }
+
+    /// Stops watching for a segment that this process has no handle on any more.
+    pub(crate) fn forget<S: Watched>(&self, segment: &S) {
+        let mut state = self.lock();
+        let segment: *const () = (&raw const *segment).cast();
+        state.watches.retain(|_, watch| {
+            watch.segments.retain(|(weak, _)| weak.as_ptr().cast() != segment);
+            if watch.segments.is_empty() {
+                self.set.remove(watch.process.handle());
+            }
+            !watch.segments.is_empty()
+        });
+        if state.thread_runs && state.watches.is_empty() {
+            self.set.nudge();
+        }
+    }
+}
+
+impl State {
+    /// Adds a segment to a process that is watched; false if it is not.
+    fn add_segment(&mut self, participant: Participant, segment: &Arc<dyn Watched>) -> bool {
+        let watch = self.watches.values_mut().find(|watch| watch.is_of(participant));
+        let Some(watch) = watch else { return false };
+        let entry: (*const (), Number) = (Arc::as_ptr(segment).cast(), participant.number);
+        let known =
+            |(weak, number): &(Weak<dyn Watched>, Number)| (weak.as_ptr().cast(), *number) == entry;
+        if !watch.segments.iter().any(known) {
+            watch.segments.push((Arc::downgrade(segment), participant.number));
+        }
+        true
+    }
+}
+
+impl Watch {
+    fn is_of(&self, participant: Participant) -> bool {
+        self.participant.is_same_process(participant)
+    }
+}

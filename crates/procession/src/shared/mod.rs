@@ -1,0 +1,12 @@
+//! Memory that processes share.
+
+mod array;
+mod memory;
+mod mutex;
+mod plain;
+mod value;
+
+pub use array::{Array, ArrayGuard};
+pub use memory::SharedMemory;
+pub use mutex::{Mutex, MutexGuard};
+pub use value::{Value, ValueGuard};
