@@ -260,9 +260,7 @@ fn with_large_messages(method: StartMethod) {
 fn as_many_as_fit_and_one_more(method: StartMethod) {
     let (a, b) = simplex::<Vec<Sender<u32>>>().expect("pipe");
     let (rx, tx) = simplex::<u32>().expect("pipe");
-    let senders = |count: u32| -> Vec<Sender<u32>> {
-        (0..count).map(|_| tx.clone()).collect()
-    };
+    let senders = |count: u32| -> Vec<Sender<u32>> { (0..count).map(|_| tx.clone()).collect() };
     let say = |senders: Vec<Sender<u32>>| {
         for (number, tx) in (0..).zip(&senders) {
             tx.send(&number).expect("the parent reads");
