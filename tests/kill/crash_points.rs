@@ -1,4 +1,6 @@
-//! A death at every crash point in the sources: of a child alone, of the fork server alone.
+//! A death at every crash point in the sources on the way from a start to an end: of a child alone,
+//! of the fork server alone. (The structures in shared memory have points of their own, and what
+//! their deaths mean is told and tested with them.)
 //!
 //! Which process comes to which point:
 //!
@@ -27,6 +29,7 @@ use crate::mark::Mark;
 tests! {
     a_death_at_every_point_ends_the_call_and_hurts_nothing_else,
     a_server_and_its_copy_that_both_die_leave_no_zombie,
+    a_copy_that_is_slow_to_say_hello_is_not_made_twice,
 }
 
 /// The names of all crash points in the sources of a crate.
@@ -170,6 +173,13 @@ fn kill_the_server(point: &str, log: &Path, tally: &Path) {
 fn a_server_and_its_copy_that_both_die_leave_no_zombie() {
     let mark = Mark::new();
     let output = mark.victim("both-die").run();
+    mark.wait_for_end();
+    assert!(output.status.success(), "{output:#?}");
+}
+
+fn a_copy_that_is_slow_to_say_hello_is_not_made_twice() {
+    let (mark, folder) = (Mark::new(), Folder::new());
+    let output = mark.victim("slow-copies").arg(folder.path().join("tally")).run();
     mark.wait_for_end();
     assert!(output.status.success(), "{output:#?}");
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use procession::{Group, JoinError, Process, StartMethod};
-use procession_tests::{proc, raw};
+use procession_tests::{Random, proc, raw, rounds};
 
 use crate::argument;
 
@@ -71,6 +71,23 @@ pub(crate) fn both_die() {
     choose(None);
     let next = Process::new(|| 7, ()).start_method(StartMethod::ForkServer).start();
     assert_eq!(next.expect("the next one starts").join().expect("it returns"), 7);
+    assert_no_zombies();
+}
+
+/// Every server dies when it has forked and not yet told, and its copies take their time until they
+/// say hello: what they are handed over is large. Each is found, and none is started again.
+pub(crate) fn slow_copies() {
+    let tally = argument(1);
+    choose(Some("server.forked"));
+    let mut random = Random::new();
+    for number in 1..=rounds() {
+        let bytes = vec![1u8; random.below(48 << 20) as usize];
+        let run = |_: Vec<u8>, tally: String| leave_a_line(tally);
+        let process = Process::new(run, (bytes, tally.clone()));
+        let child = process.start_method(StartMethod::ForkServer).start();
+        assert_eq!(child.expect("a copy is there").join().expect("it returns"), 7);
+        assert_eq!(runs(&tally), number, "how often the first {number} have run");
+    }
     assert_no_zombies();
 }
 

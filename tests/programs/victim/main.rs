@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     match scenario.as_str() {
         "crash" => crash::at_point(),
         "both-die" => crash::both_die(),
+        "slow-copies" => crash::slow_copies(),
         "end" => return end::run(),
         "idle" => idle::run(),
         "mains" => mains::run(),
