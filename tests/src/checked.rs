@@ -32,6 +32,8 @@ pub fn warm_up() {
         let child = Process::new(|| (), ()).start_method(method).start().expect("it starts");
         child.join().expect("it returns");
     }
+    // A thread has its name, by which it is counted, when it comes to run.
+    crate::proc::wait_until(|| crate::proc::supervisors() > 0);
     // What watches those who share memory comes with the first object.
     drop(procession::Lock::new().expect("there is memory"));
 }

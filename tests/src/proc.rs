@@ -56,7 +56,7 @@ fn kind(target: &str) -> String {
 }
 
 /// How many threads of procession's own this process has.
-fn supervisors() -> usize {
+pub(crate) fn supervisors() -> usize {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
     names.filter(|name| name.trim() == "procession").count()

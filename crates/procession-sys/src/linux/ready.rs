@@ -54,6 +54,47 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
+/// A handle that is ready while it rings: for what has no handle of its own to be waited for.
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// Makes a bell that does not ring.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(off_streams(rustix::event::eventfd(0, flags)?)?))
+    }
+
+    /// Takes a handle from elsewhere for a bell. What is none never rings.
+    #[must_use]
+    pub fn from_handle(handle: OwnedFd) -> Self {
+        // Whatever it is: no call on it shall wait.
+        let _ = rustix::io::ioctl_fionbio(&handle, true);
+        Self(handle)
+    }
+
+    /// Lends the handle.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Rings.
+    pub fn ring(&self) {
+        // Fails only when it rings already, 2^64 times.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Stops ringing.
+    pub fn silence(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
+    }
+}
+
 /// A set of handles that one thread sleeps on and any thread changes.
 #[derive(Debug)]
 pub struct Set {
@@ -137,6 +178,19 @@ mod tests {
         assert!(!wait_one(read.as_fd(), soon).expect("wait"));
         drop(write);
         assert_eq!(wait(&[read.as_fd()], None).expect("wait"), [true]);
+    }
+
+    #[test]
+    fn a_bell_rings_until_it_is_silenced() {
+        let bell = Bell::new().expect("bell");
+        let rings = || wait_one(bell.handle(), Some(Instant::now())).expect("wait");
+        assert!(!rings());
+        bell.ring();
+        bell.ring();
+        assert!(rings() && rings());
+        bell.silence();
+        bell.silence();
+        assert!(!rings());
     }
 
     #[test]

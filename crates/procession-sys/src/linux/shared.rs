@@ -21,19 +21,59 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 ///
 /// When the system has no descriptor left, or not that much memory.
 pub fn create(length: usize) -> io::Result<OwnedFd> {
+    create_sparse(length, length)
+}
+
+/// As [`create`], but only the first `backed` bytes have memory; the others get it from [`back`].
+///
+/// # Errors
+///
+/// When the system has no descriptor left, or not that much memory.
+pub fn create_sparse(length: usize, backed: usize) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = off_streams(rustix::fs::memfd_create(c"procession", flags)?)?;
-    // The pages are there from the beginning: one that cannot be had when it is touched would be a
-    // fatal signal, too.
+    rustix::fs::ftruncate(&memory, length as u64)?;
+    // A page that cannot be had when it is touched would be a fatal signal, too.
+    back(&memory, 0, backed)?;
+    rustix::fs::fcntl_add_seals(&memory, SEALS | SealFlags::SEAL)?;
+    Ok(memory)
+}
+
+/// Gives memory to the `length` bytes from `offset` on, where they have none.
+///
+/// # Errors
+///
+/// When the system has not that much.
+pub fn back(memory: impl AsFd, offset: usize, length: usize) -> io::Result<()> {
+    change(memory, FallocateFlags::KEEP_SIZE, offset, length)
+}
+
+/// Gives the memory of the `length` bytes from `offset` on back to the system; they are zeros then.
+///
+/// # Errors
+///
+/// When the system refuses; nothing is lost then but the memory.
+pub fn give_back(memory: impl AsFd, offset: usize, length: usize) -> io::Result<()> {
+    change(memory, FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE, offset, length)
+}
+
+fn change(memory: impl AsFd, mode: FallocateFlags, offset: usize, length: usize) -> io::Result<()> {
     loop {
-        match rustix::fs::fallocate(&memory, FallocateFlags::empty(), 0, length as u64) {
-            Ok(()) => break,
+        match rustix::fs::fallocate(&memory, mode, offset as u64, length as u64) {
+            Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    rustix::fs::fcntl_add_seals(&memory, SEALS | SealFlags::SEAL)?;
-    Ok(memory)
+}
+
+/// Returns how many bytes of `memory` have memory behind them.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn backed(memory: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(memory)?.st_blocks.cast_unsigned().saturating_mul(512))
 }
 
 /// Tells one memory from another, whichever handle on it is asked.
@@ -67,6 +107,15 @@ impl Mapping {
     /// [`io::ErrorKind::InvalidData`] if it is no memory of this module's, or may be cut short by
     /// somebody. Others when it cannot be mapped.
     pub fn new(memory: impl AsFd) -> io::Result<Self> {
+        Self::sparse(memory, usize::MAX)
+    }
+
+    /// As [`new`](Self::new), for memory of which only the first `backed` bytes have to be there.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn sparse(memory: impl AsFd, backed: usize) -> io::Result<Self> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         let seals = rustix::fs::fcntl_get_seals(&memory)
             .map_err(|_| invalid("the descriptor is not shared memory"))?;
@@ -75,7 +124,8 @@ impl Mapping {
         }
         let status = rustix::fs::fstat(&memory)?;
         // A hole would be filled when it is touched, and if it cannot be, by a fatal signal.
-        if status.st_blocks.cast_unsigned().saturating_mul(512) < status.st_size.cast_unsigned() {
+        let needed = status.st_size.cast_unsigned().min(backed as u64);
+        if status.st_blocks.cast_unsigned().saturating_mul(512) < needed {
             return Err(invalid("the shared memory has holes"));
         }
         let length = usize::try_from(status.st_size).map_err(|_| invalid("a negative length"))?;
@@ -83,10 +133,10 @@ impl Mapping {
             return Err(invalid("the shared memory is empty"));
         }
         let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing of ours.
-        let start = unsafe {
-            rustix::mm::mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, memory, 0)
-        }?;
+        let start =
+            unsafe { rustix::mm::mmap(ptr::null_mut(), length, protection, flags, memory, 0) }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| invalid("mapped at address zero"))?;
         Ok(Self { start, length })
     }
@@ -130,6 +180,17 @@ mod tests {
         unsafe { last_a.write_volatile(7) };
         // SAFETY: as above.
         assert_eq!(unsafe { last_b.read_volatile() }, 7);
+    }
+
+    #[test]
+    fn sparse_memory_comes_and_goes() {
+        let memory = create_sparse(1 << 30, 4096).expect("memory");
+        assert_eq!(backed(&memory).expect("stat"), 4096);
+        assert!(Mapping::new(&memory).is_err() && Mapping::sparse(&memory, 4096).is_ok());
+        back(&memory, 1 << 20, 1 << 16).expect("memory");
+        assert_eq!(backed(&memory).expect("stat"), 4096 + (1 << 16));
+        give_back(&memory, 1 << 20, 1 << 16).expect("it is ours");
+        assert_eq!(backed(&memory).expect("stat"), 4096);
     }
 
     #[test]

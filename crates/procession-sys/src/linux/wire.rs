@@ -101,6 +101,24 @@ impl Wire {
     /// [`io::ErrorKind::BrokenPipe`] when every other end is gone;
     /// [`io::ErrorKind::InvalidInput`] for more than [`MAX_BYTES`] or [`MAX_HANDLES`].
     pub fn send(&self, parts: &[&[u8]], handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(parts, handles, SendFlags::NOSIGNAL)
+    }
+
+    /// As [`send`](Self::send), but does not wait for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`io::ErrorKind::WouldBlock`] when there is no room.
+    pub fn try_send(&self, parts: &[&[u8]], handles: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(parts, handles, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
+    fn send_with(
+        &self,
+        parts: &[&[u8]],
+        handles: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> io::Result<()> {
         let length: usize = parts.iter().map(|p| p.len()).sum();
         if length > MAX_BYTES || handles.len() > MAX_HANDLES {
             let what = format!(
@@ -116,22 +134,23 @@ impl Wire {
         }
         let slices = &slices[..parts.len()];
         if handles.is_empty() {
-            return self.send_raw(slices, &mut SendAncillaryBuffer::default());
+            return self.send_raw(slices, &mut SendAncillaryBuffer::default(), flags);
         }
         let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let fits = control.push(SendAncillaryMessage::ScmRights(handles));
         debug_assert!(fits, "the space is for MAX_HANDLES");
-        self.send_raw(slices, &mut control)
+        self.send_raw(slices, &mut control, flags)
     }
 
     fn send_raw(
         &self,
         parts: &[IoSlice<'_>],
         control: &mut SendAncillaryBuffer<'_, '_, '_>,
+        flags: SendFlags,
     ) -> io::Result<()> {
         loop {
-            return match rustix::net::sendmsg(&self.socket, parts, control, SendFlags::NOSIGNAL) {
+            return match rustix::net::sendmsg(&self.socket, parts, control, flags) {
                 Ok(_) => Ok(()),
                 Err(Errno::INTR) => continue,
                 // The peer died with messages of ours unread; for the sender that is the same end.
@@ -153,6 +172,29 @@ impl Wire {
         wait: bool,
     ) -> Result<usize, ReceiveError> {
         let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+        self.receive_with(buffer, handles, flags)
+    }
+
+    /// As [`receive`](Self::receive) without waiting, but leaves the message where it is; the
+    /// handles are duplicates.
+    ///
+    /// # Errors
+    ///
+    /// As [`ReceiveError`] says.
+    pub fn peek(
+        &self,
+        buffer: &mut [u8],
+        handles: &mut Vec<OwnedFd>,
+    ) -> Result<usize, ReceiveError> {
+        self.receive_with(buffer, handles, RecvFlags::DONTWAIT | RecvFlags::PEEK)
+    }
+
+    fn receive_with(
+        &self,
+        buffer: &mut [u8],
+        handles: &mut Vec<OwnedFd>,
+        flags: RecvFlags,
+    ) -> Result<usize, ReceiveError> {
         let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
@@ -218,6 +260,19 @@ mod tests {
         assert_eq!((&buffer[..3], handles.len()), (&b"two"[..], 2));
         let empty = b.receive(&mut buffer, &mut handles, false);
         assert!(matches!(empty, Err(ReceiveError::Empty)), "{empty:?}");
+    }
+
+    #[test]
+    fn a_look_takes_nothing() {
+        let (a, b) = Wire::pair().expect("pair");
+        let (read, _write) = rustix::pipe::pipe().expect("pipe");
+        a.try_send(&[b"one"], &[read.as_fd()]).expect("send");
+        let (mut buffer, mut handles) = ([0; 16], Vec::new());
+        assert_eq!(b.peek(&mut buffer, &mut handles).expect("look"), 3);
+        assert_eq!(b.receive(&mut buffer, &mut handles, false).expect("take"), 3);
+        assert_eq!(handles.len(), 2, "a duplicate, and the one that came");
+        let full = (0..100_000).find_map(|_| a.try_send(&[&[0; 1000]], &[]).err());
+        assert_eq!(full.expect("no room").kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

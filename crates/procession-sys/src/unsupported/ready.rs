@@ -25,6 +25,47 @@ pub fn wait_one(_: BorrowedHandle<'_>, _: Option<Instant>) -> io::Result<bool> {
 /// The token of a nudge.
 pub const NUDGED: u64 = u64::MAX;
 
+/// A handle that rings; there is none.
+#[derive(Debug)]
+pub struct Bell(std::convert::Infallible);
+
+impl Bell {
+    /// Makes a bell.
+    ///
+    /// # Errors
+    ///
+    /// Always: unsupported.
+    pub fn new() -> io::Result<Self> {
+        unsupported()
+    }
+
+    /// Takes a handle for a bell.
+    ///
+    /// # Panics
+    ///
+    /// Always: there are no handles to take.
+    #[must_use]
+    pub fn from_handle(_: super::Handle) -> Self {
+        unreachable!("no handle comes from elsewhere on a system without wires")
+    }
+
+    /// Lends the handle.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedHandle<'_> {
+        match self.0 {}
+    }
+
+    /// Rings.
+    pub fn ring(&self) {
+        match self.0 {}
+    }
+
+    /// Stops ringing.
+    pub fn silence(&self) {
+        match self.0 {}
+    }
+}
+
 /// A set of handles.
 #[derive(Debug)]
 pub struct Set(std::convert::Infallible);

@@ -14,6 +14,42 @@ pub fn create(_: usize) -> io::Result<Handle> {
     unsupported()
 }
 
+/// Makes sparse shared memory.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn create_sparse(_: usize, _: usize) -> io::Result<Handle> {
+    unsupported()
+}
+
+/// Gives memory.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn back<H>(_: H, _: usize, _: usize) -> io::Result<()> {
+    unsupported()
+}
+
+/// Takes memory back.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn give_back<H>(_: H, _: usize, _: usize) -> io::Result<()> {
+    unsupported()
+}
+
+/// Tells how much memory there is.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn backed<H>(_: H) -> io::Result<u64> {
+    unsupported()
+}
+
 /// Mapped memory; there is none.
 #[derive(Debug)]
 pub struct Mapping(Infallible);
@@ -25,6 +61,15 @@ impl Mapping {
     ///
     /// Always: unsupported.
     pub fn new<H>(_: H) -> io::Result<Self> {
+        unsupported()
+    }
+
+    /// Maps sparse memory.
+    ///
+    /// # Errors
+    ///
+    /// Always: unsupported.
+    pub fn sparse<H>(_: H, _: usize) -> io::Result<Self> {
         unsupported()
     }
 

@@ -1,5 +1,7 @@
 //! The fork server itself: a clean copy of the program that never runs `main`.
 
+use std::io::ErrorKind;
+
 use procession_sys::crash_point;
 use procession_sys::image::Image;
 use procession_sys::settings::{self, Stream};
@@ -74,7 +76,12 @@ pub(crate) fn serve(wire: Wire, tether: Handle, nonce: u64) -> ! {
 fn detach(wire: &Wire, tether: Handle, nonce: u64) -> Result<(), String> {
     runtime::block_all_signals();
     settings::close_all_but(&[wire.handle(), procession_sys::borrow(&tether)]);
-    tethers::tie(tether).map_err(|e| format!("it cannot be tied to its program's life: {e}"))?;
+    match tethers::tie(tether) {
+        Ok(()) => {}
+        // Its program is dead: nobody wants to hear of it.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => runtime::exit_now(UNUSABLE),
+        Err(error) => return Err(format!("it cannot be tied to its program's life: {error}")),
+    }
     let null = settings::null().map_err(|e| format!("there is no /dev/null: {e}"))?;
     for stream in [Stream::In, Stream::Out, Stream::Err] {
         settings::set_stream(stream, procession_sys::borrow(&null)).map_err(|e| e.to_string())?;

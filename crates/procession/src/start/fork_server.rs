@@ -232,6 +232,7 @@ impl Server {
         // dead before what is not there means anything.
         let _ = self.record.process.kill();
         let _ = Supervisor::wait(&self.record, None);
+        let mut is_last_look = false;
         loop {
             let soon = Instant::now() + Duration::from_millis(10);
             let said = match ready::wait_one(ours.handle(), Some(soon)) {
@@ -256,11 +257,16 @@ impl Server {
                         Requested::Process,
                     );
                 }
-                // Nothing yet, and a copy is there that may still say it: wait on.
-                Err(FrameError::Empty) if !self.lost_copies(supervisor).is_empty() => {}
+                // Nothing yet. A copy that is there, or may be, can still say it. One that says it
+                // right now has another title then: so without a copy there is one more look.
+                Err(FrameError::Empty) if !is_last_look => {
+                    is_last_look =
+                        matches!(self.lost_copies(supervisor), Ok(none) if none.is_empty());
+                }
                 // It is dead, or will be at once: it could not say hello.
                 _ => {
-                    self.lost_copies(supervisor).into_iter().for_each(start::abandon);
+                    let lost = self.lost_copies(supervisor).unwrap_or_default();
+                    lost.into_iter().for_each(start::abandon);
                     return Requested::ServerDied(why);
                 }
             }
@@ -270,9 +276,9 @@ impl Server {
     /// The copies of this server, children of this process, of which nobody knows.
     ///
     /// Called under the slot's lock: of every other copy there is a record.
-    fn lost_copies(&self, supervisor: &Supervisor) -> Vec<u32> {
-        let copies = process::children_titled(&self.title).unwrap_or_default();
-        copies.into_iter().filter(|pid| !supervisor.knows(*pid)).collect()
+    fn lost_copies(&self, supervisor: &Supervisor) -> std::io::Result<Vec<u32>> {
+        let copies = process::children_titled(&self.title)?;
+        Ok(copies.into_iter().filter(|pid| !supervisor.knows(*pid)).collect())
     }
 }
 
