@@ -81,6 +81,17 @@ struct Registry {
     /// Starts under way, whose records come.
     starting: usize,
     thread_runs: bool,
+    /// The program is exiting: no more starts, or the exit might never be through with them.
+    closed: bool,
+}
+
+/// Why no start can begin.
+#[derive(Debug)]
+pub(crate) enum NotStarting {
+    /// The program is exiting.
+    Exiting,
+    /// There is no room for a thread.
+    Io(io::Error),
 }
 
 /// The supervisor of this process; null until its first start, and again in a forked copy.
@@ -156,12 +167,16 @@ impl Supervisor {
     }
 
     /// Announces a start, before the process exists: afterwards nothing may fail any more.
-    pub(crate) fn starting(&'static self) -> io::Result<Starting> {
+    pub(crate) fn starting(&'static self) -> Result<Starting, NotStarting> {
         let mut registry = lock(&self.registry);
+        if registry.closed {
+            return Err(NotStarting::Exiting);
+        }
         if !registry.thread_runs {
             let builder =
                 std::thread::Builder::new().name("procession".to_owned()).stack_size(128 * 1024);
-            runtime::with_signals_blocked(|| builder.spawn(|| self.watch()))?;
+            let thread = runtime::with_signals_blocked(|| builder.spawn(|| self.watch()));
+            thread.map_err(NotStarting::Io)?;
             registry.thread_runs = true;
         }
         registry.starting += 1;
@@ -371,7 +386,7 @@ extern "C" fn forget_in_fork_copy() {
     MAKING.store(false, Ordering::Release);
 }
 
-/// How long to wait for a debugger.
+/// How long to wait for a debugger, or for a start in another thread at exit.
 const RETRY: Duration = Duration::from_millis(1);
 
 /// How long a daemon has for its `SIGTERM` before it is killed.
@@ -382,17 +397,22 @@ extern "C" fn end_children_at_exit() {
     end_children();
 }
 
-/// Ends the daemons and joins the others, also those that threads start meanwhile.
+/// Ends the daemons and joins the others, also those whose starts are under way in threads.
 pub(crate) fn end_children() {
     let Some(supervisor) = Supervisor::existing() else { return };
+    lock(&supervisor.registry).closed = true;
     let mut seen = HashSet::new();
     loop {
+        let under_way = lock(&supervisor.registry).starting > 0;
         let mut children = supervisor.all();
         children.retain(|child| seen.insert(child.token));
-        if children.is_empty() {
+        if !children.is_empty() {
+            end(children);
+        } else if under_way {
+            std::thread::sleep(RETRY);
+        } else {
             return;
         }
-        end(children);
     }
 }
 

@@ -58,7 +58,7 @@ where
     let tether = supervisor.tether().handle().try_clone_to_owned();
     let tether = tether.map_err(|e| resources("pass on the tether", e))?;
     let (ours, theirs) = Wire::pair().map_err(|e| resources("make a wire", e))?;
-    let starting = supervisor.starting().map_err(|e| resources("start a thread", e))?;
+    let starting = supervisor.starting().map_err(StartError::not_starting)?;
     let name = identity.name.clone();
     // What is in the buffer is this process's to print, not the copy's. And while this thread has
     // the lock, the copy does not inherit it from another.

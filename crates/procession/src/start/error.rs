@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::{fmt, io};
 
 use crate::codec::EncodeError;
+use crate::supervisor::NotStarting;
 use crate::target::NameError;
 
 /// Why a process could not be started. Nothing is left of the attempt.
@@ -57,12 +58,21 @@ pub enum StartError {
     /// A child of this program was to start a process before it runs its target: a constructor
     /// that runs before `main` does so in every child, and would for ever.
     BeforeMain,
+    /// The program is exiting: it waits for the children that it has, and starts no more.
+    Exiting,
     /// This program has more rights than the user who started it, by its file's set-user-ID bit or
     /// capabilities; its children would be anybody's to command.
     Privileged,
 }
 
 impl StartError {
+    pub(crate) fn not_starting(why: NotStarting) -> Self {
+        match why {
+            NotStarting::Exiting => Self::Exiting,
+            NotStarting::Io(error) => Self::resources("start a thread", error),
+        }
+    }
+
     /// The directory at `path` could not be opened: because of what it is, or for want of room.
     pub(crate) fn directory(path: PathBuf, source: io::Error) -> Self {
         // ENOMEM, ENFILE, EMFILE
@@ -92,6 +102,10 @@ impl fmt::Display for StartError {
                 "this process is a child and has not come to its target: a constructor that runs \
                  before `main` runs in every child as well and would start processes for ever; \
                  start them from `main`",
+            ),
+            Self::Exiting => f.write_str(
+                "the program is exiting and starts no more processes; join the threads that start \
+                 some before `main` returns",
             ),
             Self::Privileged => f.write_str(
                 "this program runs with more rights than the user who started it (set-user-ID, or \

@@ -127,7 +127,7 @@ pub(super) fn start(
         frame::send(&ours, [&encoded.bytes, &[]], &encoded.handles)
             .map_err(|e| resources("hand the arguments over", e))?;
         let differs = (wanted != server.environment).then(|| to_bytes(&wanted));
-        let starting = supervisor.starting().map_err(|e| resources("start a thread", e))?;
+        let starting = supervisor.starting().map_err(StartError::not_starting)?;
         match server.request(supervisor, theirs, differs, &ours) {
             Requested::Process(process) => {
                 // The child does this itself, too. Done from both sides it is true when it runs
@@ -328,7 +328,7 @@ fn launch(supervisor: &'static Supervisor) -> Result<Server, StartError> {
     let mut command = start::command();
     command.stdout(std::process::Stdio::null());
     let set = StreamsSet { stdin: false, stdout: true, stderr: false };
-    let starting = supervisor.starting().map_err(|e| resources("start a thread", e))?;
+    let starting = supervisor.starting().map_err(StartError::not_starting)?;
     // Another thread may change the environment at any time: the server has what this says.
     let environment = environment(&[]);
     command.env_clear().envs(environment.iter().map(|(key, value)| (key, value)));

@@ -54,7 +54,7 @@ pub(super) fn start(
     frame::send(&ours, [&encoded.bytes, &[]], &encoded.handles)
         .map_err(|e| resources("hand the arguments over", e))?;
     drop(encoded);
-    let starting = supervisor.starting().map_err(|e| resources("start a thread", e))?;
+    let starting = supervisor.starting().map_err(StartError::not_starting)?;
     let (process, mut std_child) = execute(command, theirs, nonce, set).map_err(|source| {
         // The only one of the command's settings that can fail by itself.
         match settings.group {
