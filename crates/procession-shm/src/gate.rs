@@ -67,6 +67,11 @@ impl Gate {
     pub(crate) fn open(&self, count: u32) {
         // ORDERING: SeqCst: the caller's change is before the look, for everybody.
         fence(Ordering::SeqCst);
+        self.open_fenced(count);
+    }
+
+    /// As [`open`](Self::open), for a caller that has made the fence itself since the change.
+    pub(crate) fn open_fenced(&self, count: u32) {
         if self.0.load(Ordering::Relaxed) & SLEEPERS == 0 {
             return;
         }

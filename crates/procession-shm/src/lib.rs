@@ -7,7 +7,8 @@
 //! | `watch` | notices the death of those who take part, and has it swept up |
 //! | `gate` | where processes sleep until something has changed |
 //! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
-//! | `bytes` | plain bytes behind a lock |
+//! | `bytes` | plain bytes, with and without a lock |
+//! | `ring`, `queue` | messages from any process to any process |
 //!
 //! Nothing here starts a process. A peer may be dead, and it may be hostile: what is read from
 //! shared memory is judged before it is used, and nothing in it is an address.
@@ -28,6 +29,8 @@ pub mod condition;
 pub mod event;
 mod gate;
 pub mod lock;
+pub mod queue;
+mod ring;
 pub mod rlock;
 mod roster;
 pub mod segment;

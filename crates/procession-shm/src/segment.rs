@@ -60,6 +60,11 @@ fn tail_offset<B>() -> usize {
     size_of::<Layout<B>>().next_multiple_of(64)
 }
 
+/// How much of a segment has memory from the beginning.
+fn backed<B: Body>() -> usize {
+    tail_offset::<B>().saturating_add(B::BACKED)
+}
+
 /// What lies in a segment between roster and tail.
 ///
 /// # Safety
@@ -69,6 +74,9 @@ fn tail_offset<B>() -> usize {
 pub(crate) unsafe trait Body: Sync + 'static {
     /// Tells it from other bodies.
     const KIND: u32;
+
+    /// How much of the tail has memory from the beginning; the rest gets it when it is needed.
+    const BACKED: usize = usize::MAX;
 
     /// Takes the dead one's number out of every word. May run several times, and at once.
     fn sweep(core: &Core, dead: Participant)
@@ -231,7 +239,18 @@ impl Core {
         unsafe { body.cast::<B>().as_ref() }
     }
 
-    fn tail<B: Body>(&self) -> (NonNull<u8>, usize) {
+    /// The handle to pass on.
+    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
+        borrow(&self.handle)
+    }
+
+    /// Where the tail behind a `B` begins.
+    pub(crate) fn tail_offset<B: Body>(&self) -> usize {
+        tail_offset::<B>()
+    }
+
+    /// What is behind a `B`: its first byte, and how many there are.
+    pub(crate) fn tail<B: Body>(&self) -> (NonNull<u8>, usize) {
         // SAFETY: invariant 1: the tail begins inside the mapping, or is empty at its end.
         let start = unsafe { self.mapping.start().add(tail_offset::<B>()) };
         (start, self.mapping.length() - tail_offset::<B>())
@@ -386,8 +405,8 @@ impl<B: Body> Segment<B> {
             isize::try_from(*length).is_ok() // as much as one allocation may have
         });
         let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        let handle = shared::create(length)?;
-        let mapping = Mapping::new(borrow(&handle))?;
+        let handle = shared::create_sparse(length, length.min(backed::<B>()))?;
+        let mapping = Mapping::sparse(borrow(&handle), backed::<B>())?;
         let core = Core::new::<B>(handle, mapping);
         let header = core.header();
         header.version.store(VERSION, Ordering::Relaxed);
@@ -409,7 +428,8 @@ impl<B: Body> Segment<B> {
                 Err(foreign("it is another kind of object"))
             };
         }
-        let mapping = Mapping::new(borrow(&handle)).map_err(|error| match error.kind() {
+        let mapping = Mapping::sparse(borrow(&handle), backed::<B>());
+        let mapping = mapping.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => foreign(&error.to_string()),
             _ => SegmentError::Io(error),
         })?;
@@ -470,7 +490,7 @@ impl<B: Body> Segment<B> {
 
     /// The handle to pass on.
     pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
-        borrow(&self.core.handle)
+        self.core.handle()
     }
 }
 

@@ -40,6 +40,22 @@ pub enum Error {
     RecvTimeout(crate::RecvTimeoutError),
     /// Several things could not be waited for.
     Wait(crate::WaitError),
+    /// A message was not put into a queue.
+    Put(crate::PutError),
+    /// A message was not put into a queue at once.
+    TryPut(crate::TryPutError),
+    /// A message was not put into a queue in time.
+    PutTimeout(crate::PutTimeoutError),
+    /// No message was got from a queue.
+    Get(crate::GetError),
+    /// No message was in a queue.
+    TryGet(crate::TryGetError),
+    /// No message was got from a queue in time.
+    GetTimeout(crate::GetTimeoutError),
+    /// A message was marked as done that was not to be done.
+    TaskDone(crate::TaskDoneError),
+    /// Not every message of a queue was done.
+    QueueJoin(crate::QueueJoinError),
     /// The start method could not be set.
     SetStartMethod(crate::SetStartMethodError),
     /// An object in shared memory could not be made.
@@ -97,6 +113,14 @@ from! {
     TryRecv(crate::TryRecvError)
     RecvTimeout(crate::RecvTimeoutError)
     Wait(crate::WaitError)
+    Put(crate::PutError)
+    TryPut(crate::TryPutError)
+    PutTimeout(crate::PutTimeoutError)
+    Get(crate::GetError)
+    TryGet(crate::TryGetError)
+    GetTimeout(crate::GetTimeoutError)
+    TaskDone(crate::TaskDoneError)
+    QueueJoin(crate::QueueJoinError)
     SetStartMethod(crate::SetStartMethodError)
     Create(crate::CreateError)
     NotHeld(crate::NotHeldError)

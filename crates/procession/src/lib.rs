@@ -18,6 +18,7 @@
 //! - [`spawn`], [`Process`], [`Child`]: start, settings, join and end; [`Run`] for a process that is
 //!   data; [`fork`] for closures that capture.
 //! - [`pipe`], [`duplex`], [`simplex`]: typed messages, with other ends of pipes inside them.
+//! - [`Queue`]: messages from any number of processes to any number of processes.
 //! - [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`]:
 //!   between processes, and none of them waits for the dead.
 //! - [`SharedMemory`], [`Array`], [`Value`], [`Mutex`]: memory that processes share.
@@ -33,6 +34,7 @@ mod handoff;
 mod object;
 mod pipe;
 mod process;
+mod queue;
 mod shared;
 mod start;
 mod supervisor;
@@ -55,6 +57,10 @@ pub use pipe::{
 };
 pub use process::{Child, JoinError, Process, active_children, fork, spawn};
 pub use procession_sys::ExitStatus;
+pub use queue::{
+    GetError, GetTimeoutError, Iter, PutError, PutTimeoutError, Queue, QueueJoinError,
+    TaskDoneError, TryGetError, TryPutError,
+};
 pub use shared::{Array, ArrayGuard, Mutex, MutexGuard, SharedMemory, Value, ValueGuard};
 pub use start::{Group, StartError};
 pub use sync::{

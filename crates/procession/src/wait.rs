@@ -8,8 +8,9 @@ use procession_sys::{BorrowedHandle, ready};
 
 use crate::pipe::{Connection, Receiver};
 use crate::process::Child;
+use crate::queue::Queue;
 
-/// Something that [`wait`] can wait for: a [`Connection`], a [`Receiver`], a [`Child`].
+/// Something that [`wait`] can wait for: a [`Connection`], a [`Receiver`], a [`Queue`], a [`Child`].
 pub trait Waitable: sealed::Sealed {}
 
 mod sealed {
@@ -17,8 +18,33 @@ mod sealed {
 
     /// Keeps the trait ours, and says how to wait.
     pub trait Sealed {
-        /// The handle that is readable when there is something to do.
+        /// The handle that is readable when there may be something to do.
         fn handle(&self) -> BorrowedHandle<'_>;
+
+        /// Tells whether there is something to do already; if not, the handle tells of it.
+        fn prepare(&self) -> bool {
+            false
+        }
+
+        /// Tells whether there is something to do, now that the handle says so.
+        fn confirm(&self) -> bool {
+            true
+        }
+    }
+}
+
+impl<M> Waitable for Queue<M> {}
+impl<M> sealed::Sealed for Queue<M> {
+    fn handle(&self) -> BorrowedHandle<'_> {
+        self.handle()
+    }
+
+    fn prepare(&self) -> bool {
+        self.prepare_wait()
+    }
+
+    fn confirm(&self) -> bool {
+        self.prepare_wait()
     }
 }
 
@@ -70,8 +96,8 @@ crate::error::sources! {
 
 /// Waits until at least one of `things` is ready, and returns the places of those that are.
 ///
-/// A connection is ready when a message or the end of file can be received, a child when it has
-/// ended. With a `timeout` of zero it only looks.
+/// A connection is ready when a message or the end of file can be received, a queue when it has a
+/// message or is closed, a child when it has ended. With a `timeout` of zero it only looks.
 ///
 /// # Blocking
 ///
@@ -100,6 +126,17 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec<u
     }
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let handles: Vec<_> = things.iter().map(|thing| thing.handle()).collect();
-    let ready = ready::wait(&handles, deadline).map_err(WaitError::Io)?;
-    Ok(ready.iter().enumerate().filter(|(_, ready)| **ready).map(|(place, _)| place).collect())
+    loop {
+        let mut ready: Vec<bool> = things.iter().map(|thing| thing.prepare()).collect();
+        let until = if ready.contains(&true) { Some(Instant::now()) } else { deadline };
+        let readable = ready::wait(&handles, until).map_err(WaitError::Io)?;
+        let is_over = !readable.contains(&true);
+        for ((thing, ready), readable) in things.iter().zip(&mut ready).zip(readable) {
+            *ready = *ready || (readable && thing.confirm());
+        }
+        if is_over || ready.contains(&true) {
+            let places = ready.iter().enumerate().filter(|(_, ready)| **ready);
+            return Ok(places.map(|(place, _)| place).collect());
+        }
+    }
 }

@@ -1,0 +1,10 @@
+//! Queues: typed messages between any number of processes.
+
+mod errors;
+mod typed;
+
+pub use errors::{
+    GetError, GetTimeoutError, PutError, PutTimeoutError, QueueJoinError, TaskDoneError,
+    TryGetError, TryPutError,
+};
+pub use typed::{Iter, Queue};
