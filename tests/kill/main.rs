@@ -5,5 +5,6 @@ mod crash_points;
 mod fork_server;
 mod mark;
 mod parent;
+mod queue;
 mod shared;
 mod support;

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{
-    Array, Barrier, BoundedSemaphore, Child, Condition, Event, JoinError, Lock, Mutex, Process,
-    RLock, Semaphore, StartMethod, Value,
+    Array, Barrier, BoundedSemaphore, Child, Condition, Event, GetError, JoinError, Lock, Mutex,
+    Process, Queue, RLock, Semaphore, StartMethod, Value,
 };
 use procession_tests::{METHODS, Random, rounds, tests};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ struct Objects {
     pair: Mutex<[u64; 2]>,
     count: Value<u32>,
     array: Array<u8>,
+    queue: Queue<Vec<u8>>,
+    locks: Queue<Lock>,
 }
 
 impl Objects {
@@ -49,6 +51,8 @@ impl Objects {
             pair: Mutex::new([0, 0]).expect("mutex"),
             count: Value::new(0).expect("value"),
             array: Array::new(10).expect("array"),
+            queue: Queue::bounded(20).expect("queue"),
+            locks: Queue::bounded(5).expect("queue"),
         }
     }
 }
@@ -92,6 +96,31 @@ fn step(objects: &Objects) {
     let count = objects.count.get().unwrap_or_else(procession::OwnerDied::into_inner);
     let _ = objects.count.set(count.wrapping_add(1));
     objects.array.lock().unwrap_or_else(|died| died.into_inner()).fill(count as u8);
+    step_with_queues(objects, count);
+}
+
+fn step_with_queues(objects: &Objects, count: u32) {
+    // Long enough that two of them do not fit into the smallest ring.
+    let length = if count.is_multiple_of(3) { 40_000 } else { 10 };
+    let _ = objects.queue.put_timeout(&vec![count as u8; length], SHORT);
+    if let Ok(message) = objects.queue.get_timeout(SHORT) {
+        assert!(message.iter().all(|byte| *byte == message[0]), "a torn message");
+        // Another may have been marked in its place: by who had lost count by dying.
+        let _ = objects.queue.task_done();
+    }
+    let _ = objects.locks.try_put(&objects.lock);
+    if let Ok(lock) = objects.locks.try_get() {
+        // It is the same lock, through however many hands it went.
+        drop(lock.try_acquire().unwrap_or_else(|died| Some(died.into_inner())));
+    }
+    // One of its own moves to a larger ring each time.
+    let own = Queue::<Vec<u8>>::unbounded().expect("queue");
+    for _ in 0..2 {
+        own.put(&vec![1; 40_000]).expect("it is open");
+    }
+    own.close();
+    assert_eq!(own.iter().count(), 2);
+    assert!(matches!(own.get(), Err(GetError::Closed)));
 }
 
 /// In a child: until it is killed.
@@ -136,6 +165,17 @@ fn assert_whole(objects: &Objects) {
     assert_eq!(objects.bounded.value(), PERMITS);
     assert!(objects.bounded.release().is_err(), "none too many");
     assert!(!objects.lock.is_locked() && !objects.rlock.is_locked());
+    while objects.queue.try_get().is_ok() {}
+    objects.queue.put(&vec![1; 100]).expect("it is open");
+    assert_eq!(objects.queue.get().expect("it was put").len(), 100);
+    assert!(objects.queue.is_empty());
+    assert_eq!(objects.queue.len(), 0);
+    while objects.locks.try_get().is_ok() {}
+    objects.locks.put(&objects.lock).expect("it is open");
+    let lock = objects.locks.get().expect("with its handle");
+    let guard = objects.lock.acquire().unwrap_or_else(|died| died.into_inner());
+    assert!(lock.is_locked(), "the same lock");
+    drop(guard);
     drop(objects.lock.acquire().expect("told of already"));
     objects.barrier.reset();
     thread::scope(|scope| {
@@ -152,8 +192,9 @@ fn start(objects: &Objects, method: StartMethod) -> Child<()> {
 
 fn a_death_at_every_point_leaves_the_others_going() {
     let points = points_in("procession-shm");
-    assert!(points.len() >= 13, "the sources were searched in the wrong place: {points:?}");
+    assert!(points.len() >= 20, "the sources were searched in the wrong place: {points:?}");
     for point in &points {
+        println!("a death at {point}");
         let objects = Objects::new();
         let process = Process::new(dance, (objects.clone(),)).daemon(true);
         let victim = process.env("PROCESSION_CRASH_POINT", point).start().expect("it starts");

@@ -1,0 +1,95 @@
+//! Kills of those who put and those who get: no message torn, none twice, each writer's in order.
+
+use std::collections::{HashMap, HashSet};
+
+use procession::{JoinError, Process, Queue, Sender, StartMethod, simplex};
+use procession_tests::{Random, for_each_method, rounds};
+use serde::{Deserialize, Serialize};
+
+for_each_method! {
+    killed_writers_and_readers_tear_nothing_and_take_nothing_twice,
+}
+
+/// A message that shows where it comes from, and whether it is whole.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    writer: u64,
+    number: u64,
+    filling: Vec<u8>,
+}
+
+/// In a child: puts messages until it is killed, or the queue is closed.
+fn write(queue: Queue<Message>, writer: u64) {
+    for number in 0.. {
+        let length = usize::try_from(number * 7919 % 30_011).expect("small");
+        let length = if number % 50 == 0 { length } else { length % 90 };
+        let filling = vec![(number % 251) as u8; length];
+        queue.put(&Message { writer, number, filling }).expect("it is open");
+    }
+}
+
+/// In a child: gets messages until it is killed, and tells of each.
+fn read(queue: Queue<Message>, tell: Sender<(u64, u64)>) {
+    for message in &queue {
+        let expected = (message.number % 251) as u8;
+        assert!(message.filling.iter().all(|byte| *byte == expected), "a torn message");
+        tell.send(&(message.writer, message.number)).expect("the parent listens");
+    }
+}
+
+fn killed_writers_and_readers_tear_nothing_and_take_nothing_twice(method: StartMethod) {
+    let queue = Queue::bounded(200).expect("queue");
+    let (told, tell) = simplex::<(u64, u64)>().expect("pipe");
+    let mut next_writer = 0;
+    let mut writer = || {
+        next_writer += 1;
+        let process = Process::new(write, (queue.clone(), next_writer));
+        process.start_method(method).daemon(true).start().expect("it starts")
+    };
+    let reader = || {
+        let process = Process::new(read, (queue.clone(), tell.clone()));
+        process.start_method(method).daemon(true).start().expect("it starts")
+    };
+    let mut children = [writer(), writer(), reader(), reader()];
+    let mut seen = HashSet::new();
+    let mut random = Random::new();
+    for _ in 0..rounds() * 4 {
+        // Something moves, whoever was killed.
+        let message = told.recv().expect("a reader lives");
+        assert!(seen.insert(message), "{message:?} was taken twice");
+        for _ in 0..random.below(60) {
+            let Ok(message) = told.try_recv() else { break };
+            assert!(seen.insert(message), "{message:?} was taken twice");
+        }
+        let index = usize::try_from(random.below(4)).expect("small");
+        let new = if index < 2 { writer() } else { reader() };
+        let victim = std::mem::replace(&mut children[index], new);
+        victim.kill().expect("it is ours");
+        let joined = victim.join();
+        assert!(matches!(joined, Err(JoinError::Signaled { signal: 9, .. })), "{joined:?}");
+    }
+    let [a, b, c, d] = children;
+    for writer in [a, b] {
+        writer.kill().expect("it is ours");
+        assert!(matches!(writer.join(), Err(JoinError::Signaled { signal: 9, .. })));
+    }
+    // The readers drain what is left, and then see the end.
+    queue.close();
+    drop(tell);
+    while let Ok(message) = told.recv() {
+        assert!(seen.insert(message), "{message:?} was taken twice");
+    }
+    for reader in [c, d] {
+        reader.join().expect("it has come to the end");
+    }
+    assert_eq!((queue.is_empty(), queue.len()), (true, 0));
+    // A message is lost only with the reader that had it in its hands.
+    let mut last = HashMap::<u64, (u64, u64)>::new();
+    for (writer, number) in seen {
+        let (most, count) = last.entry(writer).or_default();
+        *most = (*most).max(number);
+        *count += 1;
+    }
+    let lost: u64 = last.values().map(|(most, count)| most + 1 - count).sum();
+    assert!(lost <= rounds() as u64 * 4, "{lost} messages died with fewer readers");
+}
