@@ -17,6 +17,7 @@ mod limits;
 mod many;
 mod pipe;
 mod process;
+mod queue;
 mod runtime;
 mod settings;
 mod streams;
