@@ -1,7 +1,7 @@
 //! Procession's times beside the system's own and its peers', as Markdown tables.
 //!
 //! ```text
-//! cargo xtask bench [--quick] [start | pipe | idle]
+//! cargo xtask bench [--quick] [start | pipe | lock | idle]
 //! ```
 //!
 //! Every number comes from a process of its own: this program again, with the row as its
@@ -10,6 +10,8 @@
 
 #[cfg(target_os = "linux")]
 mod idle;
+#[cfg(target_os = "linux")]
+mod lock;
 #[cfg(target_os = "linux")]
 mod measure;
 #[cfg(target_os = "linux")]
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
         ["--quick", section] => row::tables(true, section),
         [section] => row::tables(false, section),
         _ => {
-            eprintln!("usage: procession-benches [--quick] [start | pipe | idle]");
+            eprintln!("usage: procession-benches [--quick] [start | pipe | lock | idle]");
             ExitCode::from(2)
         }
     }

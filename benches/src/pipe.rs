@@ -10,9 +10,10 @@ use crate::row::{self, ratio, shown};
 use crate::system;
 
 /// The rows: what is asked for, and how the table calls it. The first is the base of the ratios.
-const ROWS: [(&str, &str); 5] = [
+const ROWS: [(&str, &str); 6] = [
     ("socketpair", "a raw socket pair"),
     ("procession", "**procession, `pipe::<Vec<u8>>`**"),
+    ("queue", "**procession, `Queue::<Vec<u8>>`**"),
     ("ipc-bytes", "ipc-channel 0.23.1, bytes"),
     ("ipc-typed", "ipc-channel 0.23.1, `Vec<u8>`"),
     ("crossbeam", "crossbeam-channel (one process, moves a pointer)"),
@@ -60,9 +61,8 @@ pub(crate) fn serve(duty: Duty, end: &mut impl End) {
 
 /// Prints both tables, and says whether every number could be had.
 pub(crate) fn tables(quick: bool) -> bool {
-    let round_trips = table(quick, "Round trip through a pipe, µs", "trip", |time| time / 1e3);
-    let rates =
-        table(quick, "One way through a pipe, thousand messages/s", "stream", |time| 1e6 / time);
+    let round_trips = table(quick, "Round trip, µs", "trip", |time| time / 1e3);
+    let rates = table(quick, "One way, thousand messages/s", "stream", |time| 1e6 / time);
     round_trips && rates
 }
 

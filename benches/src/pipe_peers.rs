@@ -7,7 +7,7 @@ use std::thread;
 
 use crossbeam_channel as crossbeam;
 use ipc_channel::ipc;
-use procession::Connection;
+use procession::{Connection, Process, Queue};
 
 use crate::pipe::{Duty, End, Outcome, serve};
 use crate::system;
@@ -25,6 +25,12 @@ pub(crate) fn connect(what: &str, duty: Duty) -> Result<Box<dyn End>, Box<dyn Er
             let (near, far) = procession::pipe::<Vec<u8>>()?;
             procession::spawn(serve_ours, (duty, far))?;
             Box::new(Ours { connection: near, messages })
+        }
+        "queue" => {
+            let (out, back) = (Queue::unbounded()?, Queue::unbounded()?);
+            let child = Process::new(serve_queues, (duty, back.clone(), out.clone()));
+            child.daemon(true).start()?;
+            Box::new(Queues { to: out, from: back, messages })
         }
         "ipc-bytes" => {
             let ((to_far, from_near), (to_near, from_far)) =
@@ -67,6 +73,10 @@ fn serve_ours(duty: Duty, connection: Connection<Vec<u8>>) {
     serve(duty, &mut Ours { connection, messages: Messages::new(duty) });
 }
 
+fn serve_queues(duty: Duty, to: Queue<Vec<u8>>, from: Queue<Vec<u8>>) {
+    serve(duty, &mut Queues { to, from, messages: Messages::new(duty) });
+}
+
 /// A message and an answer, made once, so that making them is not what is measured.
 #[derive(Clone)]
 struct Messages {
@@ -103,6 +113,22 @@ impl End for Ours {
 
     fn receive(&mut self, bytes: usize) -> Outcome {
         as_long_as(self.connection.recv()?, bytes).map(drop)
+    }
+}
+
+struct Queues {
+    to: Queue<Vec<u8>>,
+    from: Queue<Vec<u8>>,
+    messages: Messages,
+}
+
+impl End for Queues {
+    fn send(&mut self, bytes: usize) -> Outcome {
+        Ok(self.to.put(self.messages.of(bytes))?)
+    }
+
+    fn receive(&mut self, bytes: usize) -> Outcome {
+        as_long_as(self.from.get()?, bytes).map(drop)
     }
 }
 

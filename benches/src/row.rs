@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use crate::measure::Plan;
-use crate::{idle, pipe, start};
+use crate::{idle, lock, pipe, start};
 
 /// No row may hold up the others for longer.
 const LONGEST_ROW: Duration = Duration::from_secs(40);
@@ -16,10 +16,11 @@ pub(crate) fn tables(quick: bool, section: &str) -> ExitCode {
     let sections = [
         ("start", start::table as fn(bool) -> bool),
         ("pipe", pipe::tables),
+        ("lock", lock::table),
         ("idle", idle::table),
     ];
     if !section.is_empty() && sections.iter().all(|(name, _)| *name != section) {
-        eprintln!("there is no section `{section}`: start, pipe, idle");
+        eprintln!("there is no section `{section}`: start, pipe, lock, idle");
         return ExitCode::from(2);
     }
     println!("{}", machine(quick));
@@ -38,6 +39,7 @@ pub(crate) fn run(quick: bool, row: &[&str]) -> ExitCode {
     let result = match row {
         ["start", what, parent] => start::measure(plan, what, parent),
         ["pipe", what, size, placement, kind] => pipe::measure(plan, what, size, placement, kind),
+        ["lock", what] => lock::measure(plan, what),
         ["idle"] => idle::measure(quick),
         _ => Err(format!("no such row: {row:?}").into()),
     };

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -114,4 +115,59 @@ pub(crate) fn cores() -> Vec<usize> {
 fn empty_set() -> libc::cpu_set_t {
     // SAFETY: a set is plain bits, and all zero is the empty set.
     unsafe { std::mem::zeroed() }
+}
+
+/// The system's own lock that survives its holder. Leaked: it is used until the end.
+pub(crate) struct RobustMutex(*mut libc::pthread_mutex_t);
+
+impl RobustMutex {
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: the attributes are ours to initialise.
+        check(unsafe { libc::pthread_mutexattr_init(attributes) })?;
+        let shared = libc::PTHREAD_PROCESS_SHARED;
+        // SAFETY: they are initialised.
+        check(unsafe { libc::pthread_mutexattr_setpshared(attributes, shared) })?;
+        let robust = libc::PTHREAD_MUTEX_ROBUST;
+        // SAFETY: as above.
+        check(unsafe { libc::pthread_mutexattr_setrobust(attributes, robust) })?;
+        let mutex: *mut libc::pthread_mutex_t =
+            Box::into_raw(Box::new(MaybeUninit::<libc::pthread_mutex_t>::uninit())).cast();
+        // SAFETY: the mutex is ours to initialise, and never moves or goes.
+        check(unsafe { libc::pthread_mutex_init(mutex, attributes) })?;
+        Ok(Self(mutex))
+    }
+
+    pub(crate) fn lock_and_unlock(&self) {
+        // SAFETY: it was initialised in `new`.
+        unsafe { libc::pthread_mutex_lock(self.0) };
+        // SAFETY: as above, and this thread holds it.
+        unsafe { libc::pthread_mutex_unlock(self.0) };
+    }
+}
+
+/// The system's own semaphore. Leaked as well.
+pub(crate) struct SharedSemaphore(*mut libc::sem_t);
+
+impl SharedSemaphore {
+    pub(crate) fn new() -> io::Result<Self> {
+        let semaphore: *mut libc::sem_t =
+            Box::into_raw(Box::new(MaybeUninit::<libc::sem_t>::uninit())).cast();
+        // SAFETY: the semaphore is ours to initialise, and never moves or goes.
+        let failed = unsafe { libc::sem_init(semaphore, 1, 1) } != 0;
+        if failed { Err(io::Error::last_os_error()) } else { Ok(Self(semaphore)) }
+    }
+
+    pub(crate) fn wait_and_post(&self) {
+        // SAFETY: it was initialised in `new`.
+        unsafe { libc::sem_wait(self.0) };
+        // SAFETY: as above.
+        unsafe { libc::sem_post(self.0) };
+    }
+}
+
+/// The threads' functions return the error number.
+fn check(error: i32) -> io::Result<()> {
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }

@@ -62,7 +62,7 @@ use procession_sys::crash_point;
 pub(crate) const REGIONS: usize = 10;
 const SMALLEST: usize = 64 * 1024;
 /// The largest region that keeps its memory when it has drained.
-const WARM: usize = 3;
+const WARM: usize = 4;
 /// Memory is asked for in pieces of at least this.
 const PIECE: usize = 256 * 1024;
 const HEADER: u64 = 16;

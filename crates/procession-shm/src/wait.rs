@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use procession_sys::futex::Woken;
+use procession_sys::process;
 
 use crate::gate::Gate;
 use crate::segment::{Core, SegmentError};
@@ -82,8 +83,10 @@ fn spin<T>(
     Ok(None)
 }
 
-/// Tells whether this process has but one processor, where nothing changes during a spin.
+/// Tells whether the machine has but one processor, where nothing changes during a spin.
+///
+/// Which of them this thread may use says nothing: the others' threads are what is waited for.
 fn is_alone() -> bool {
     static ALONE: OnceLock<bool> = OnceLock::new();
-    *ALONE.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from) < 2)
+    *ALONE.get_or_init(|| process::online_processors() < 2)
 }

@@ -224,6 +224,14 @@ pub fn find(pid: u32, is_start: impl FnOnce(u64) -> bool) -> io::Result<Option<P
     Ok((is_it && !process.wait(Some(Instant::now()))?).then_some(process))
 }
 
+/// Returns how many processors the machine has that run, whoever may use them; at least 1.
+#[must_use]
+pub fn online_processors() -> usize {
+    // SAFETY: the call takes a number and returns one.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(count).unwrap_or(1).max(1)
+}
+
 /// Returns a number that all processes share that know each other by number.
 ///
 /// # Errors

@@ -126,6 +126,12 @@ pub fn find(_: u32, _: impl FnOnce(u64) -> bool) -> io::Result<Option<Process>> 
     unsupported()
 }
 
+/// Returns 1: not known.
+#[must_use]
+pub fn online_processors() -> usize {
+    1
+}
+
 /// Tells where numbers mean the same.
 ///
 /// # Errors
