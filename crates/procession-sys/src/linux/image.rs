@@ -3,6 +3,8 @@
 use std::ffi::{c_int, c_void};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// Names one build of an executable: equal in two processes only if both run the same image.
@@ -27,6 +29,27 @@ impl Image {
     pub fn main() -> &'static Self {
         static MAIN: OnceLock<Image> = OnceLock::new();
         MAIN.get_or_init(read_main_image)
+    }
+
+    /// Tells whether executing this process's executable again would run this image: not so for a
+    /// program that was started as the argument of a loader.
+    #[must_use]
+    pub fn is_executable(&self) -> bool {
+        let inside = self.segments.first().map_or(0, |segment| segment.start);
+        let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return true };
+        let mapped = maps.lines().find_map(|line| {
+            let mut words = line.splitn(6, ' ');
+            let (from, to) = words.next()?.split_once('-')?;
+            let number = |text| usize::from_str_radix(text, 16).ok();
+            let (_, _, _, inode) = (words.next()?, words.next()?, words.next()?, words.next()?);
+            let path = words.next().unwrap_or_default().trim_start();
+            (number(from)?..number(to)?).contains(&inside).then_some((inode, path))
+        });
+        let Some((inode, path)) = mapped else { return true };
+        // Some file systems show one file under two numbers; none under two paths as well.
+        let executable = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+        let known = std::fs::metadata("/proc/self/exe").map(|file| file.ino().to_string());
+        executable == Path::new(path) || known.is_ok_and(|known| known == inode)
     }
 
     /// Returns the name of this build.
@@ -226,6 +249,11 @@ mod tests {
         }
         let last = image.segments.last().expect("segments").end - image.base;
         assert_eq!(image.address_of(last as u64 - 4, 8, 1), None, "the end of a segment");
+    }
+
+    #[test]
+    fn it_is_what_would_be_executed() {
+        assert!(Image::main().is_executable());
     }
 
     #[test]

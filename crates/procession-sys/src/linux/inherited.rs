@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use rustix::process::{Resource, Rlimit};
 
 /// The lines of `/proc/self/status` that children inherit.
-const LINES: [&str; 14] = [
+const LINES: [&str; 15] = [
     "Umask",
     "Uid",
     "Gid",
@@ -25,6 +25,7 @@ const LINES: [&str; 14] = [
     "CapAmb",
     "NoNewPrivs",
     "Seccomp",
+    "Seccomp_filters",
     "Cpus_allowed",
 ];
 
@@ -57,6 +58,8 @@ pub struct Observer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inherited {
     identity: Vec<u8>,
+    /// Device and number of the root directory.
+    root: (u64, u64),
     limits: [Rlimit; LIMITS.len()],
 }
 
@@ -92,7 +95,10 @@ impl Observer {
             LINES.iter().any(|known| known.as_bytes() == name)
         };
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter(is_inherited).collect();
+        let root = rustix::fs::stat("/")?;
+        let root = (root.st_dev, root.st_ino);
         Ok(Inherited {
+            root,
             identity: lines.join(&b'\n'),
             limits: LIMITS.map(rustix::process::getrlimit),
         })

@@ -22,6 +22,7 @@ const TMPFS_MAGIC: rustix::fs::FsWord = libc::TMPFS_MAGIC;
 ///
 /// When the system has no descriptor or no memory left.
 pub fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    check_file_size(parts.iter().map(|part| part.len()).sum())?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = File::from(rustix::fs::memfd_create(c"procession", flags)?);
     for part in parts {
@@ -35,6 +36,25 @@ pub fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
             Err(Errno::BUSY) => std::thread::yield_now(),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Refuses what is larger than this process's files may be: writing it would be a fatal signal.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::FileTooLarge`].
+pub(crate) fn check_file_size(length: usize) -> io::Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    match limit.filter(|limit| *limit < length as u64) {
+        None => Ok(()),
+        Some(limit) => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!(
+                "{length} bytes of shared memory are more than the limit of file sizes, {limit} \
+                 (see ulimit -f), which counts here"
+            ),
+        )),
     }
 }
 
@@ -66,12 +86,13 @@ impl View {
             return Err(invalid("the memory of a large message is not sealed"));
         }
         let status = rustix::fs::fstat(&memory)?;
-        let (size, allocated) = (status.st_size.cast_unsigned(), status.st_blocks.cast_unsigned());
+        let size = status.st_size.cast_unsigned();
         if size != length as u64 {
             return Err(invalid("the memory of a large message is not as long as it says"));
         }
         // Reading a hole would have the kernel fill it, at this process's expense.
-        if allocated.saturating_mul(512) < size {
+        let hole = rustix::fs::seek(&memory, rustix::fs::SeekFrom::Hole(0));
+        if size > 0 && hole.map_err(|_| invalid("the memory of a large message is odd"))? < size {
             return Err(invalid("the memory of a large message has holes"));
         }
         if rustix::fs::fstatfs(&memory)?.f_type != TMPFS_MAGIC {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -132,6 +132,7 @@ impl Process {
     /// When this process may not signal one of them, or `/proc` cannot be read.
     pub fn terminate_tree(&self) -> io::Result<()> {
         self.signal(Signal::STOP)?;
+        wait_until_stopped(self.pid);
         let mut stopped: Vec<Self> = Vec::new();
         let collected = self.stop_descendants(&mut stopped);
         let mut result = collected;
@@ -159,6 +160,7 @@ impl Process {
                     continue;
                 }
                 process.signal(Signal::STOP)?;
+                wait_until_stopped(pid);
                 stopped.push(process);
                 found_new = true;
             }
@@ -250,10 +252,13 @@ pub fn count_threads() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
-/// Returns the number of this process's process group.
+/// Returns the number of this process's process group, `None` if it lies outside of this process's
+/// namespace and has no number here.
 #[must_use]
-pub fn current_group() -> u32 {
-    rustix::process::getpgrp().as_raw_pid().cast_unsigned()
+pub fn current_group() -> Option<u32> {
+    // SAFETY: no arguments; it cannot fail. (rustix takes the number for one that is never 0.)
+    let group = unsafe { libc::getpgrp() };
+    u32::try_from(group).ok().filter(|group| *group != 0)
 }
 
 /// Puts a child that has not executed another program into a process group, if it is not in it.
@@ -267,6 +272,22 @@ pub fn set_group(pid: u32, group: u32) -> io::Result<()> {
         // It has done so itself, and executed another program since.
         Err(_) if rustix::process::getpgid(Some(pid)) == Ok(group) => Ok(()),
         result => Ok(result?),
+    }
+}
+
+/// Waits until a process that was told to stop does nothing any more: it may be in the middle of a
+/// fork, which it ends first.
+fn wait_until_stopped(pid: u32) {
+    /// One that waits for a device may take any time, and starts nothing meanwhile.
+    const MOST: Duration = Duration::from_secs(1);
+    let begin = Instant::now();
+    while begin.elapsed() < MOST {
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after_name = stat.iter().rposition(|b| *b == b')').map_or(0, |place| place + 2);
+        if matches!(stat.get(after_name), None | Some(b'T' | b't' | b'Z' | b'X')) {
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(50));
     }
 }
 

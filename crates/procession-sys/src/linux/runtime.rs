@@ -32,6 +32,8 @@ static COPIES: AtomicU32 = AtomicU32::new(0);
 static PREPARED: AtomicBool = AtomicBool::new(false);
 /// Where the last word goes, by number; -1 for nowhere.
 static LAST_WORD_WIRE: AtomicI32 = AtomicI32::new(-1);
+/// Whose last word it would be: not that of a process forked from it.
+static LAST_WORD_OF: AtomicI32 = AtomicI32::new(0);
 /// The messages, prepared before anything can go wrong: `[overflow, memory]`.
 static LAST_WORDS: [AtomicPtr<Vec<u8>>; 2] =
     [AtomicPtr::new(std::ptr::null_mut()), AtomicPtr::new(std::ptr::null_mut())];
@@ -60,6 +62,7 @@ pub fn set_last_word(word: LastWord, message: Vec<u8>) {
 
 /// Makes this prepared process a child: last words go to `wire`, and no signal is blocked.
 pub fn enter_child(wire: BorrowedFd<'_>) {
+    LAST_WORD_OF.store(std::process::id().cast_signed(), SeqCst);
     LAST_WORD_WIRE.store(wire.as_raw_fd(), SeqCst);
     unblock_all_signals();
 }
@@ -169,7 +172,9 @@ fn read_memory(address: usize, words: &mut [usize]) -> usize {
 fn say(word: LastWord) {
     let wire = LAST_WORD_WIRE.load(SeqCst);
     let message = LAST_WORDS[word as usize].load(SeqCst);
-    if wire >= 0 && !message.is_null() {
+    // SAFETY: no arguments; allowed in a handler.
+    let is_own = unsafe { libc::getpid() } == LAST_WORD_OF.load(SeqCst);
+    if is_own && wire >= 0 && !message.is_null() {
         // SAFETY: the message was leaked by `set_last_word` and is never changed.
         let message = unsafe { &*message };
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
@@ -253,7 +258,6 @@ pub fn in_fork_copy(hook: extern "C" fn()) -> io::Result<()> {
     static HOOK: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
     extern "C" fn in_copy() {
         tether::cut_in_fork_copy();
-        LAST_WORD_WIRE.store(-1, SeqCst);
         let hook = HOOK.load(SeqCst);
         if !hook.is_null() {
             // SAFETY: only a function of this very type is ever stored.
@@ -289,6 +293,11 @@ pub fn copies() -> io::Result<u32> {
         }
     }
     Ok(COPIES.load(SeqCst))
+}
+
+/// Counts this process as another one: for a copy that was made without the C library's knowledge.
+pub(crate) fn became_copy() {
+    COPIES.fetch_add(1, SeqCst);
 }
 
 /// As [`copies`], which has been called before.

@@ -159,44 +159,32 @@ pub unsafe fn set_environment(variables: Vec<(Vec<u8>, Vec<u8>)>) {
     }
 }
 
-/// Closes every descriptor from `first` to `last`.
+/// Closes every descriptor from 3 up that this program was started with, but `keep`.
 ///
-/// # Safety
-///
-/// Nobody uses them afterwards.
-unsafe fn close_range(first: u32, last: u32) {
-    // The C library's wrapper is younger than some that are in use.
-    let (first, last): (libc::c_long, libc::c_long) = (first.into(), last.into());
-    let no_flags: libc::c_long = 0;
-    // SAFETY: plain numbers; the caller answers for what is closed.
-    if unsafe { libc::syscall(libc::SYS_close_range, first, last, no_flags) } == 0 {
-        return;
-    }
-    // PLATFORM: kernels before 5.9 do not have it.
+/// What has come through an `exec` is not to be closed by one. What this program's constructors have
+/// opened is, as Rust opens everything so, and is theirs: it stays.
+pub fn close_inherited(keep: &[BorrowedFd<'_>]) {
     let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     let open: Vec<i32> =
         open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    for number in open.into_iter().filter(|n| (first..=last).contains(&(*n).into())) {
-        // SAFETY: as above. The folder's own descriptor is among them and closed already.
-        unsafe { libc::close(number) };
+    let is_kept = |number: &i32| *number < 3 || keep.iter().any(|fd| fd.as_raw_fd() == *number);
+    for number in open.into_iter().filter(|number| !is_kept(number)) {
+        // SAFETY: the command takes any number, and fails on one that is not open.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: inherited through `exec`, so no Rust value of this program owns it.
+            unsafe { libc::close(number) };
+        }
     }
 }
 
-/// Closes every descriptor from 3 up but `keep`.
-pub fn close_all_but(keep: &[BorrowedFd<'_>]) {
-    let close = |first: u32, last: u32| {
-        if first <= last {
-            // SAFETY: called by a fork server before anything of the program runs: nobody holds
-            // these descriptors as Rust values.
-            unsafe { close_range(first, last) };
-        }
-    };
-    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
-    kept.sort_unstable();
-    let mut first = 3;
-    for number in kept.into_iter().filter(|n| *n >= 3) {
-        close(first, number - 1);
-        first = number + 1;
-    }
-    close(first, u32::MAX);
+/// Lets this process run where the main thread of process `pid` may.
+///
+/// # Errors
+///
+/// When there is no such process, or the system refuses.
+pub fn take_affinity_of(pid: u32) -> io::Result<()> {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed());
+    let processors = rustix::thread::sched_getaffinity(pid)?;
+    Ok(rustix::thread::sched_setaffinity(None, &processors)?)
 }

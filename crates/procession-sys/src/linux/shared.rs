@@ -8,6 +8,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
+use crate::linux::memory::check_file_size;
 use crate::linux::off_streams;
 
 /// What shared memory must carry: what is mapped cannot be cut off, which would be a fatal signal
@@ -30,6 +31,7 @@ pub fn create(length: usize) -> io::Result<OwnedFd> {
 ///
 /// When the system has no descriptor left, or not that much memory.
 pub fn create_sparse(length: usize, backed: usize) -> io::Result<OwnedFd> {
+    check_file_size(length)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = off_streams(rustix::fs::memfd_create(c"procession", flags)?)?;
     rustix::fs::ftruncate(&memory, length as u64)?;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::linux::process::Process;
 use crate::linux::wire::Wire;
+use crate::linux::{runtime, settings};
 
 /// The variable whose presence makes a process a child instead of running its `main`.
 pub const MARKER: &str = "PROCESSION_ENTRY";
@@ -171,10 +172,15 @@ pub fn inherited_wire(marker: &Marker) -> io::Result<Wire> {
             format!("another user, {}, made the wire", maker.as_raw()),
         ));
     }
-    if marker.number > 2 {
+    let null = settings::null()?;
+    match marker.number {
+        // A stream is another's to read or write from now on.
+        0 => settings::set_stream(settings::Stream::In, &null)?,
+        1 => settings::set_stream(settings::Stream::Out, &null)?,
+        2 => settings::set_stream(settings::Stream::Err, &null)?,
         // SAFETY: it is proven to be the wire's end that our parent left for us, and nothing of
-        // the program has run yet that could own it. A standard stream is replaced instead.
-        drop(unsafe { OwnedFd::from_raw_fd(marker.number) });
+        // the program has run yet that could own it.
+        number => drop(unsafe { OwnedFd::from_raw_fd(number) }),
     }
     Ok(wire)
 }
@@ -227,6 +233,7 @@ pub unsafe fn fork_sibling() -> io::Result<Fork> {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             thread.restore_robust_list();
+            runtime::became_copy();
             Ok(Fork::Child)
         }
         pid => {
@@ -285,7 +292,7 @@ impl ThreadRecord {
     }
 }
 
-/// Forks this process.
+/// Forks this process. `reserved` is the descriptor that the handle on the copy gets.
 ///
 /// # Safety
 ///
@@ -295,13 +302,13 @@ impl ThreadRecord {
 /// # Errors
 ///
 /// When the machine has no room for a process, or no descriptor is left.
-pub unsafe fn fork() -> io::Result<Fork> {
+pub unsafe fn fork(reserved: OwnedFd) -> io::Result<Fork> {
     // SAFETY: the caller answers for what the child does.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
-        pid => match Process::open(pid.cast_unsigned()) {
+        pid => match opened(pid.cast_unsigned(), reserved) {
             Ok(process) => Ok(Fork::Parent(process)),
             Err(error) => {
                 // Without such a process (SIGCHLD ignored: it is dead and forgotten) the number may
@@ -313,6 +320,11 @@ pub unsafe fn fork() -> io::Result<Fork> {
             }
         },
     }
+}
+
+fn opened(pid: u32, reserved: OwnedFd) -> io::Result<Process> {
+    drop(reserved);
+    Process::open(pid)
 }
 
 /// Kills and reaps a child of this process for which no handle could be had.

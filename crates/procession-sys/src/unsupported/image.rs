@@ -24,6 +24,12 @@ impl Image {
         std::iter::empty()
     }
 
+    /// Returns true: not known.
+    #[must_use]
+    pub fn is_executable(&self) -> bool {
+        true
+    }
+
     /// Returns the name of this build.
     #[must_use]
     pub fn identity(&self) -> Identity {

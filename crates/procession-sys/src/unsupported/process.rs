@@ -150,10 +150,10 @@ pub fn count_threads() -> io::Result<usize> {
     unsupported()
 }
 
-/// Returns 0: there are no groups.
+/// Returns `None`: there are no groups.
 #[must_use]
-pub fn current_group() -> u32 {
-    0
+pub fn current_group() -> Option<u32> {
+    None
 }
 
 /// Puts a child into a group.

@@ -39,6 +39,8 @@ settings! {
     fn open_closed_streams() -> ();
     /// Opens a directory.
     fn open_directory(&Path) -> Handle;
+    /// Takes on the affinity of a process.
+    fn take_affinity_of(u32) -> ();
     /// Enters a process group.
     fn enter_group(u32) -> ();
     /// Limits memory.
@@ -74,4 +76,4 @@ pub fn set_title(_: &str) {}
 pub unsafe fn set_environment(_: Vec<(Vec<u8>, Vec<u8>)>) {}
 
 /// Does nothing: nothing is inherited.
-pub fn close_all_but(_: &[BorrowedHandle<'_>]) {}
+pub fn close_inherited(_: &[BorrowedHandle<'_>]) {}

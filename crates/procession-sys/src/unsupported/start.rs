@@ -114,7 +114,7 @@ pub unsafe fn fork_sibling() -> io::Result<Fork> {
 /// # Errors
 ///
 /// Always: unsupported.
-pub unsafe fn fork() -> io::Result<Fork> {
+pub unsafe fn fork(_: super::Handle) -> io::Result<Fork> {
     unsupported()
 }
 

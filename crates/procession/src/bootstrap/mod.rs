@@ -66,7 +66,13 @@ extern "C" fn entry(
     if let Err(error) = settings::open_closed_streams() {
         give_up(&format!("a standard stream is closed and /dev/null cannot be opened: {error}"));
     }
-    // The loader would run them after this one, which does not return: registries that are filled
+    let wire = start::parse_marker(&marker).ok_or_else(|| "it is malformed".to_owned()).and_then(
+        |marker| {
+            let wire = start::inherited_wire(&marker).map_err(|error| error.to_string())?;
+            Ok((wire, marker.nonce))
+        },
+    );
+    // After the wire is out of their reach. The loader would run them after this one, which does not return: registries that are filled
     // before `main`, for instance, are to be full in a child, too.
     for constructor in Image::main().constructors_after(&ENTRY) {
         // PLATFORM: musl's loader passes no arguments.
@@ -76,12 +82,6 @@ extern "C" fn entry(
             constructor(count, arguments, variables);
         }
     }
-    let wire = start::parse_marker(&marker).ok_or_else(|| "it is malformed".to_owned()).and_then(
-        |marker| {
-            let wire = start::inherited_wire(&marker).map_err(|error| error.to_string())?;
-            Ok((wire, marker.nonce))
-        },
-    );
     match wire {
         Ok((wire, nonce)) => enter(wire, Origin::Marker { nonce }),
         Err(why) => give_up(&format!(
@@ -284,6 +284,7 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
         return; // forked while it unwinds: no hook may be changed, and a location goes untold
     }
     let fallback: Hook = std::panic::take_hook();
+    let own = procession_sys::process::current_pid();
     std::panic::set_hook(Box::new(move |info| {
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = std::backtrace::Backtrace::capture();
@@ -302,7 +303,9 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
             }
             _ => fallback(info),
         }
-        if cfg!(panic = "abort") && is_target {
+        // A process that the target has forked by itself has this hook, too, and is not the child.
+        let is_child = procession_sys::process::current_pid() == own;
+        if cfg!(panic = "abort") && is_target && is_child {
             let message = message_of(info.payload());
             let _ =
                 Report::Panicked { message, location, backtrace }.send(wire, &Encoded::default());
@@ -386,7 +389,7 @@ impl Settings {
             }
         }
         if let Some(group) = self.group
-            && (group == 0 || procession_sys::process::current_group() != group)
+            && (group == 0 || procession_sys::process::current_group() != Some(group))
         {
             settings::enter_group(group)
                 .map_err(|e| format!("process group {group} cannot be entered: {e}"))?;

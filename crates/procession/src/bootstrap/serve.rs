@@ -75,7 +75,9 @@ pub(crate) fn serve(wire: Wire, tether: Handle, nonce: u64) -> ! {
 /// Lets go of everything of the program's: terminal, files, directory, signals.
 fn detach(wire: &Wire, tether: Handle, nonce: u64) -> Result<(), String> {
     runtime::block_all_signals();
-    settings::close_all_but(&[wire.handle(), procession_sys::borrow(&tether)]);
+    settings::close_inherited(&[wire.handle(), procession_sys::borrow(&tether)]);
+    // The thread that has launched it may be confined to some processors; the program is not.
+    let _ = settings::take_affinity_of(process::parent_pid());
     match tethers::tie(tether) {
         Ok(()) => {}
         // Its program is dead: nobody wants to hear of it.

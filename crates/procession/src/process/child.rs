@@ -221,8 +221,11 @@ impl<R: DeserializeOwned> Child<R> {
             }
             Report::Bootstrap { message } => JoinError::Bootstrap { message },
             // Said on the way to an abort that a handler of the program's own may have survived.
-            Report::StackOverflow if status.signal().is_some() => JoinError::StackOverflow,
-            Report::OutOfMemory { limit } if status.signal().is_some() => {
+            // Without a status it is believed.
+            Report::StackOverflow if status.signal().is_some() || lost.is_some() => {
+                JoinError::StackOverflow
+            }
+            Report::OutOfMemory { limit } if status.signal().is_some() || lost.is_some() => {
                 JoinError::OutOfMemory { limit }
             }
             Report::StackOverflow | Report::OutOfMemory { .. } => JoinError::ended(status),

@@ -23,6 +23,11 @@ use crate::target::CallError;
 /// The child has a copy of all memory and every open descriptor, and one thread: this one. It
 /// flushes its standard output when `target` has returned and ends without running exit handlers.
 ///
+/// # Blocking
+///
+/// While another thread holds standard output: what is in its buffer is flushed first, and a copy
+/// made meanwhile could never print.
+///
 /// # Errors
 ///
 /// [`StartError::Resources`] when the system has no room for another process;
@@ -59,6 +64,8 @@ where
     let tether = tether.map_err(|e| resources("pass on the tether", e))?;
     let (ours, theirs) = Wire::pair().map_err(|e| resources("make a wire", e))?;
     let starting = supervisor.starting().map_err(StartError::not_starting)?;
+    // Once the copy is there, its handle must not fail for lack of a descriptor.
+    let reserved = start::reserve().map_err(|e| resources("reserve a descriptor", e))?;
     let name = identity.name.clone();
     // What is in the buffer is this process's to print, not the copy's. And while this thread has
     // the lock, the copy does not inherit it from another.
@@ -66,7 +73,7 @@ where
     let _ = stdout.flush();
     // SAFETY: the caller's promise; what the child does before and after the target takes no lock
     // of this library that another thread can hold: the supervisor is forgotten in the copy.
-    match unsafe { start::fork() }.map_err(|e| resources("fork", e))? {
+    match unsafe { start::fork(reserved) }.map_err(|e| resources("fork", e))? {
         Fork::Parent(process) => {
             let record = starting
                 .started(process, name, identity.daemon)

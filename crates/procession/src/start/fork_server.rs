@@ -101,11 +101,12 @@ pub(super) fn start(
             .map_err(|source| StartError::directory(".".into(), source))?;
         child.directory = Some(Carried::new(here));
     }
-    child.group = Some(match settings.group {
+    child.group = match settings.group {
+        // Without a number there is nothing to enter: the server is in it as well.
         Group::Inherit => process::current_group(),
-        Group::New => 0,
-        Group::Join(id) => id,
-    });
+        Group::New => Some(0),
+        Group::Join(id) => Some(id),
+    };
     let (name, daemon) = (child.identity.name.clone(), child.identity.daemon);
     let wanted = environment(&settings.environment);
     // Before the lock: this runs code of the user's, which may start processes itself.
@@ -118,8 +119,11 @@ pub(super) fn start(
         let server = match &*slot {
             Some(server) if server.is_like_program() => server,
             _ => {
-                // The old one ends with its wire.
-                *slot = None;
+                // The old one would end with its wire; but a forked copy of this process may hold
+                // that, too.
+                if let Some(old) = slot.take() {
+                    let _ = old.record.process.kill();
+                }
                 slot.insert(launch(supervisor)?)
             }
         };
@@ -195,8 +199,13 @@ impl Server {
         };
         match sent {
             Ok(()) => {}
+            // It has said why, perhaps.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                return self.adopt(supervisor, ours, error.to_string());
+                drop(reserved);
+                return match self.received() {
+                    Ok(Reply::Unusable) => Requested::Unusable,
+                    _ => self.adopt(supervisor, ours, error.to_string()),
+                };
             }
             Err(error) => return Requested::Refused(error),
         }
@@ -221,6 +230,10 @@ impl Server {
         let handles = [self.wire.handle(), self.record.handle()];
         ready::wait(&handles, None).map_err(|error| error.to_string())?;
         drop(reserved);
+        self.received()
+    }
+
+    fn received(&self) -> Result<Reply, String> {
         let mut frame = Frame::receive(&self.wire, false).map_err(|error| error.to_string())?;
         let handles = frame.take_handles();
         codec::decode(&frame, handles, "the reply").map_err(|error| error.to_string())

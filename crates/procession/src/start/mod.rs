@@ -7,7 +7,7 @@ mod spawn;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use procession_sys::image::Image;
 use procession_sys::settings;
@@ -120,10 +120,15 @@ pub(crate) fn check_moment() -> Result<(), StartError> {
 /// Refuses to start this program again where its children listen to nobody.
 fn check_rights() -> Result<(), StartError> {
     if procession_sys::start::runs_with_more_rights() {
-        Err(StartError::Privileged)
-    } else {
-        Ok(())
+        return Err(StartError::Privileged);
     }
+    static IS_EXECUTABLE: OnceLock<bool> = OnceLock::new();
+    if !IS_EXECUTABLE.get_or_init(|| Image::main().is_executable()) {
+        let message = "this program was started as the argument of a loader or an emulator, and \
+                       the system's name for its executable means that one: start it directly";
+        return Err(StartError::Target { message: message.to_owned() });
+    }
+    Ok(())
 }
 
 /// Refuses what no start method can make work.
