@@ -1,5 +1,6 @@
 //! The laws that every part of the library keeps, a file for each.
 
+mod constructors;
 mod law_1_hope;
 mod law_3_whole;
 mod law_4_nothing_left;

@@ -118,6 +118,18 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Gives up the rights of root for those of another user, for good.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn become_user(number: u32) -> io::Result<()> {
+    // SAFETY: a plain number.
+    check(unsafe { libc::setgid(number) })?;
+    // SAFETY: a plain number.
+    check(unsafe { libc::setuid(number) })
+}
+
 /// What a signal does here: the handler's address, 0 for the default, 1 for nothing.
 #[must_use]
 pub fn disposition(signal: i32) -> usize {

@@ -41,9 +41,10 @@ use crate::tell::tell;
 /// The exit code of a process that could not become what its marker says.
 pub(crate) const UNUSABLE: i32 = 70;
 
-/// The constructor. The loader runs it before `main` in every program that uses the library.
+/// The constructor. The loader runs it before `main` in every program that uses the library, and
+/// before the program's own constructors: only Rust's, which takes the arguments, has 99.
 #[used]
-#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array.00100"))]
 static ENTRY: Constructor = entry;
 
 extern "C" fn entry(
