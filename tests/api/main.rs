@@ -21,5 +21,6 @@ mod queue;
 mod runtime;
 mod settings;
 mod streams;
+mod sync;
 mod values;
 mod wait;

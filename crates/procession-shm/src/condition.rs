@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! ```text
-//! lock (see `lock`) │ gate (see `gate`) │ queue
+//! lock (see `lock`) │ gate (see `gate`) │ queue │ passing[place]
 //!
 //! queue:  63     48 47     32 31    16 15     0
 //!        | waiting | permits | total  | limit  |
@@ -13,23 +13,26 @@
 //! number is below `limit`. A notification adds permits, at most as many as there are waiters, and
 //! moves `limit` up to `total`: who comes later cannot take what was meant for others.
 //!
+//! `passing` is how many threads of a process are between the look for a permit and the lock: if it
+//! dies then, what it was told may be lost, and as many others are told.
+//!
 //! # What a crash leaves behind
 //!
 //! | killed | survivors see | who repairs |
 //! |---|---|---|
 //! | holding the lock | as for the lock | as for the lock |
-//! | notified, before it did anything | a permit is gone, the others sleep on | the sweep lets all pass |
+//! | notified, before it has the lock again | a permit is gone, the others sleep on | the sweep lets another pass |
 //! | asleep | `waiting` is one too many: a later notification gives a permit that nobody needs, and with the next one somebody passes for nothing | nobody has to |
 //! | between the queue and the gate | permits, and all asleep | the sweep opens the gate |
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use procession_sys::{BorrowedHandle, Handle, crash_point};
 
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords, NotHeld};
-use crate::roster::Participant;
+use crate::roster::{PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError};
 use crate::wait::block;
 
@@ -38,6 +41,7 @@ struct Words {
     lock: LockWords,
     gate: Gate,
     queue: AtomicU64,
+    passing: [AtomicU32; PLACES],
 }
 
 // SAFETY: atomics, in C's layout.
@@ -47,7 +51,11 @@ unsafe impl Body for Words {
     fn sweep(core: &Core, dead: Participant) {
         let words = core.body::<Self>();
         words.lock.sweep(dead);
-        words.change(|queue| Some(queue.notify(usize::MAX)));
+        // It has said so before it took the permit; perhaps there was none. A spare wake is fine.
+        let passing = words.passing[place_of(dead.number)].swap(0, Ordering::AcqRel);
+        if passing > 0 {
+            words.change(|queue| Some(queue.notify(passing as usize)));
+        }
     }
 
     fn wake(&self) {
@@ -157,17 +165,31 @@ impl Condition {
         }
         // CRASH (condition.wait.released): it holds nothing; it counts as a waiter for ever.
         crash_point!("condition.wait.released");
+        let passing = &words.passing[place_of(me)];
         let passed = block(&self.0.core, &words.gate, deadline, |_| {
-            Ok(words.change(|queue| queue.pass(number)))
+            let queue = Queue::from_word(words.queue.load(Ordering::Acquire));
+            if !queue.may_pass(number) {
+                return Ok(None);
+            }
+            // ORDERING: before the permit is gone, for whoever sweeps.
+            passing.fetch_add(1, Ordering::AcqRel);
+            let passed = words.change(|queue| queue.pass(number));
+            if passed.is_none() {
+                passing.fetch_sub(1, Ordering::AcqRel);
+            }
+            Ok(passed)
         });
         let passed = passed.map(|passed| passed.is_some());
         if !matches!(passed, Ok(true)) {
             words.change(|queue| Some(queue.leave()));
         }
         let passed = passed?;
-        // CRASH (condition.wait.passed): what it was told is lost; the sweep lets all pass.
+        // CRASH (condition.wait.passed): what it was told is lost; the sweep lets another pass.
         crash_point!("condition.wait.passed");
         let acquired = words.lock.acquire(&self.0.core, None)?;
+        if passed {
+            passing.fetch_sub(1, Ordering::AcqRel);
+        }
         Ok((passed, acquired.unwrap_or(Acquired::Free))) // without a deadline it is always `Some`
     }
 
@@ -209,11 +231,14 @@ impl Queue {
         Some(Self { waiting, total: self.total.wrapping_add(1), ..self })
     }
 
+    fn may_pass(self, number: u16) -> bool {
+        self.permits > 0 && number.wrapping_sub(self.limit).cast_signed() < 0
+    }
+
     /// The waiter `number` passes, if it may.
     fn pass(self, number: u16) -> Option<Self> {
-        let is_before = number.wrapping_sub(self.limit).cast_signed() < 0;
-        let permits = self.permits.checked_sub(1).filter(|_| is_before)?;
-        Some(Self { permits, waiting: self.waiting.saturating_sub(1), ..self })
+        let (permits, waiting) = (self.permits.checked_sub(1)?, self.waiting.saturating_sub(1));
+        self.may_pass(number).then_some(Self { permits, waiting, ..self })
     }
 
     /// One waits no longer, and has not passed.
