@@ -20,6 +20,7 @@ mod process;
 mod queue;
 mod runtime;
 mod settings;
+mod shared;
 mod streams;
 mod sync;
 mod values;

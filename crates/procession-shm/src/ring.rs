@@ -312,7 +312,8 @@ impl<M: Memory> Ring<'_, M> {
         if end <= backed {
             return Ok(());
         }
-        let more = (end - backed).max(PIECE).min(size - backed);
+        // Large pieces of large regions: the system looks whether there is so much.
+        let more = (end - backed).max(PIECE).max(size / 16).min(size - backed);
         self.memory.back(offset_of(index) + backed, more)?;
         region.backed.store((backed + more) as u64, Ordering::Relaxed);
         Ok(())

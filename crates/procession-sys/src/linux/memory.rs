@@ -22,7 +22,9 @@ const TMPFS_MAGIC: rustix::fs::FsWord = libc::TMPFS_MAGIC;
 ///
 /// When the system has no descriptor or no memory left.
 pub fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
-    check_file_size(parts.iter().map(|part| part.len()).sum())?;
+    let length = parts.iter().map(|part| part.len()).sum();
+    check_file_size(length)?;
+    check_available(length)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = File::from(rustix::fs::memfd_create(c"procession", flags)?);
     for part in parts {
@@ -56,6 +58,36 @@ pub(crate) fn check_file_size(length: usize) -> io::Result<()> {
             ),
         )),
     }
+}
+
+/// Refuses memory that the machine does not have, where taking it would have the system kill
+/// somebody instead: it promises shared memory without looking.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::OutOfMemory`].
+pub(crate) fn check_available(length: usize) -> io::Result<()> {
+    /// Less than this is not worth the look.
+    const LITTLE: usize = 16 << 20;
+    /// What is left to the others.
+    const RESERVE: u64 = 32 << 20;
+    if length < LITTLE {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
+    let available = (bytes("MemAvailable") + bytes("SwapFree")).saturating_sub(RESERVE);
+    if length as u64 <= available {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::OutOfMemory,
+        format!("{length} bytes of shared memory are more than the {available} that are free"),
+    ))
 }
 
 /// A read-only view of sealed memory.

@@ -8,7 +8,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::linux::memory::check_file_size;
+use crate::linux::memory::{check_available, check_file_size};
 use crate::linux::off_streams;
 
 /// What shared memory must carry: what is mapped cannot be cut off, which would be a fatal signal
@@ -47,7 +47,16 @@ pub fn create_sparse(length: usize, backed: usize) -> io::Result<OwnedFd> {
 ///
 /// When the system has not that much.
 pub fn back(memory: impl AsFd, offset: usize, length: usize) -> io::Result<()> {
-    change(memory, FallocateFlags::KEEP_SIZE, offset, length)
+    /// A large part is taken piece by piece: others take memory, too, and a signal that comes in
+    /// the middle has some kernels begin anew.
+    const PIECE: usize = 64 << 20;
+    check_available(length)?;
+    for done in (0..length).step_by(PIECE) {
+        let piece = PIECE.min(length - done);
+        check_available(piece)?;
+        change(memory.as_fd(), FallocateFlags::KEEP_SIZE, offset + done, piece)?;
+    }
+    Ok(())
 }
 
 /// Gives the memory of the `length` bytes from `offset` on back to the system; they are zeros then.
@@ -182,6 +191,12 @@ mod tests {
         unsafe { last_a.write_volatile(7) };
         // SAFETY: as above.
         assert_eq!(unsafe { last_b.read_volatile() }, 7);
+    }
+
+    #[test]
+    fn more_than_the_machine_has_is_refused() {
+        let error = create(1 << 50).expect_err("a petabyte");
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "{error}");
     }
 
     #[test]
