@@ -6,5 +6,6 @@ mod handoffs;
 mod markers;
 mod memory;
 mod mutations;
+mod segments;
 mod server;
 mod support;

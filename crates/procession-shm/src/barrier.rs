@@ -79,6 +79,10 @@ fn entry_of(generation: u32, number: Number) -> u64 {
     (u64::from(generation) << 32) | u64::from(number)
 }
 
+/// How many generations may go by while one party looks for its entry: more than will. Words that
+/// nobody wrote who follows the rules could send it round for ever.
+const MOST_TURNS: usize = 100_000;
+
 /// The state after a generation, which ended by a reset or not.
 fn next(state: u64, reset: bool) -> u64 {
     let history = (state as u32 >> HISTORY_SHIFT) << 1 | u32::from(reset);
@@ -213,7 +217,12 @@ impl Barrier {
     pub fn wait(&self, deadline: Option<Instant>) -> Result<usize, BarrierError> {
         let (words, entries) = (self.0.body(), self.entries());
         let me = self.0.core.me()?;
+        let mut turns = 0;
         let (current, index) = loop {
+            turns += 1;
+            if turns > MOST_TURNS {
+                return Err(self.broken());
+            }
             let state = words.state.load(Ordering::Acquire);
             if state & BROKEN != 0 {
                 return Err(self.broken());

@@ -33,7 +33,7 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use procession_sys::ready::Bell;
 use procession_sys::wire::{MAX_HANDLES, ReceiveError, Wire};
@@ -228,23 +228,25 @@ impl Queue {
             return Err(PutError::TooLarge);
         }
         let (words, core) = (self.segment.body(), &self.segment.core);
-        if let Some(outcome) = self.try_put(bytes, handles)? {
+        let patience = if wait { deadline } else { patience() };
+        if let Some(outcome) = self.try_put(bytes, handles, patience)? {
             return outcome;
         }
         if !wait {
             return Err(PutError::Full);
         }
         let put = block(core, &words.writers, deadline, |_| {
-            Ok(self.try_put(bytes, handles).unwrap_or_else(|error| Some(Err(error))))
+            Ok(self.try_put(bytes, handles, deadline).unwrap_or_else(|error| Some(Err(error))))
         });
         put?.unwrap_or(Err(PutError::Full))
     }
 
-    /// One attempt: `None` when there is no room.
+    /// One attempt: `None` when there is no room, or no turn until `deadline`.
     fn try_put(
         &self,
         bytes: &[u8],
         handles: &[BorrowedHandle<'_>],
+        deadline: Option<Instant>,
     ) -> Result<Option<Result<(), PutError>>, PutError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         if words.closed.load(Ordering::Acquire) != 0 {
@@ -253,7 +255,7 @@ impl Queue {
         if self.is_full() {
             return Ok(None);
         }
-        let guard = Guard::acquire(core, &words.put)?;
+        let Some(guard) = Guard::acquire(core, &words.put, deadline)? else { return Ok(None) };
         if guard.from_dead {
             self.recover_puts()?;
         }
@@ -302,31 +304,40 @@ impl Queue {
         deadline: Option<Instant>,
     ) -> Result<Taken, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        if let Some(outcome) = self.try_get(bytes) {
+        let patience = if wait { deadline } else { patience() };
+        if let Some(outcome) = self.try_get(bytes, patience) {
             return outcome;
         }
         if !wait {
             return Err(GetError::Empty);
         }
-        let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes)));
+        let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes, deadline)));
         got?.unwrap_or(Err(GetError::Empty))
     }
 
-    /// One attempt: `None` when no message is there.
-    fn try_get(&self, bytes: &mut Vec<u8>) -> Option<Result<Taken, GetError>> {
+    /// One attempt: `None` when no message is there, or no turn comes until `deadline`.
+    fn try_get(
+        &self,
+        bytes: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Option<Result<Taken, GetError>> {
         let words = self.segment.body();
         // In this order: what was put before the closing is seen.
         let closed = words.closed.load(Ordering::Acquire) != 0;
         if self.ring().is_empty() {
             return closed.then_some(Err(GetError::Closed));
         }
-        self.take(bytes).transpose()
+        self.take(bytes, deadline).transpose()
     }
 
-    fn take(&self, bytes: &mut Vec<u8>) -> Result<Option<Taken>, GetError> {
+    fn take(
+        &self,
+        bytes: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Taken>, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let me = core.me()?;
-        let guard = Guard::acquire(core, &words.get)?;
+        let Some(guard) = Guard::acquire(core, &words.get, deadline)? else { return Ok(None) };
         let ring = self.ring();
         let message = match ring.first() {
             Ok(Some(message)) => message,
@@ -405,7 +416,7 @@ impl Queue {
     /// After a writer's death: as many were put as the last message says.
     fn recover_puts(&self) -> Result<(), PutError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let _readers = Guard::acquire(core, &words.get)?;
+        let Some(_readers) = Guard::acquire(core, &words.get, patience())? else { return Ok(()) };
         let known = words.puts.load(Ordering::Acquire).max(words.gets.load(Ordering::Acquire));
         let puts = match self.ring().sequences() {
             Ok(Some((_, end))) => known.max(end),
@@ -580,6 +591,12 @@ impl From<SegmentError> for GetError {
     }
 }
 
+/// How long a call that does not wait for messages or room waits for its turn: long enough for the
+/// longest message of another.
+fn patience() -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_secs(5))
+}
+
 /// One of the queue's locks, held.
 struct Guard<'a> {
     lock: &'a LockWords,
@@ -588,10 +605,14 @@ struct Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
-    fn acquire(core: &std::sync::Arc<Core>, lock: &'a LockWords) -> Result<Self, SegmentError> {
-        let acquired = lock.acquire(core, None)?;
-        let from_dead = matches!(acquired, Some(Acquired::FromDead { .. }));
-        Ok(Self { lock, me: core.me()?, from_dead })
+    fn acquire(
+        core: &std::sync::Arc<Core>,
+        lock: &'a LockWords,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Self>, SegmentError> {
+        let Some(acquired) = lock.acquire(core, deadline)? else { return Ok(None) };
+        let from_dead = matches!(acquired, Acquired::FromDead { .. });
+        Ok(Some(Self { lock, me: core.me()?, from_dead }))
     }
 
     fn try_acquire(core: &std::sync::Arc<Core>, lock: &'a LockWords) -> Option<Self> {
