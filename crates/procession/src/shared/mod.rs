@@ -3,6 +3,7 @@
 mod array;
 mod memory;
 mod mutex;
+mod one_value;
 mod plain;
 mod value;
 
