@@ -40,7 +40,16 @@ pub(crate) fn test(long: bool) -> bool {
     report.step("nothing left behind", || before.compare());
 
     report.step("cargo doc", || {
-        let mut command = cargo(&["doc", "--no-deps", "-p", "procession-sys", "-p", "procession"]);
+        let mut command = cargo(&[
+            "doc",
+            "--no-deps",
+            "-p",
+            "procession-sys",
+            "-p",
+            "procession-shm",
+            "-p",
+            "procession",
+        ]);
         run::shown(command.env("RUSTDOCFLAGS", "-D warnings"))
     });
     for target in CHECKED_TARGETS {
@@ -76,7 +85,7 @@ pub(crate) fn bench(arguments: &[String]) -> bool {
 }
 
 fn test_on(target: &str) -> Outcome {
-    let packages = ["-p", "procession-sys", "-p", "procession"];
+    let packages = ["-p", "procession-sys", "-p", "procession-shm", "-p", "procession"];
     let mut command = cargo(&["test", "--no-fail-fast", "--lib", "--target", target]);
     run::shown(command.args(packages))
 }

@@ -32,11 +32,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use procession_sys::{BorrowedHandle, Handle, crash_point};
+use procession_sys::crash_point;
 
 use crate::gate::Gate;
 use crate::roster::{Number, Participant};
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
 
 const BROKEN: u64 = 1;
@@ -165,6 +165,8 @@ impl From<SegmentError> for BarrierError {
 #[derive(Clone, Debug)]
 pub struct Barrier(Segment<Words>);
 
+on_segment!(Barrier);
+
 impl Barrier {
     /// Makes a barrier for `parties`, at least one.
     ///
@@ -178,21 +180,6 @@ impl Barrier {
         // Zeros are entries of generation 0.
         words.state.store(1 << 32, Ordering::Release);
         Ok(Self(segment))
-    }
-
-    /// Opens the barrier that a handle is on.
-    ///
-    /// # Errors
-    ///
-    /// A [`SegmentError`] that says what the handle is instead.
-    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
-        Segment::open(handle).map(Self)
-    }
-
-    /// Lends the handle to pass on.
-    #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.0.handle()
     }
 
     /// Returns how many parties it is for.

@@ -14,11 +14,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use procession_sys::{BorrowedHandle, Handle};
-
 use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::roster::Participant;
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 
 #[repr(C)]
 struct Locked {
@@ -42,6 +40,8 @@ unsafe impl Body for Locked {
 #[derive(Clone, Debug)]
 pub struct LockedBytes(Segment<Locked>);
 
+on_segment!(LockedBytes);
+
 impl LockedBytes {
     /// Makes `length` zeros whose lock nobody holds.
     ///
@@ -50,21 +50,6 @@ impl LockedBytes {
     /// A [`SegmentError`] when there is no memory or descriptor.
     pub fn new(length: usize) -> Result<Self, SegmentError> {
         Segment::create(length).map(Self)
-    }
-
-    /// Opens the bytes that a handle is on.
-    ///
-    /// # Errors
-    ///
-    /// A [`SegmentError`] that says what the handle is instead.
-    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
-        Segment::open(handle).map(Self)
-    }
-
-    /// Lends the handle to pass on.
-    #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.0.handle()
     }
 
     /// Takes the lock, at most until `deadline`; `None` when that has passed.
@@ -126,6 +111,8 @@ unsafe impl Body for Bare {
 #[derive(Clone, Debug)]
 pub struct Bytes(Segment<Bare>);
 
+on_segment!(Bytes);
+
 impl Bytes {
     /// Makes `length` zeros.
     ///
@@ -134,21 +121,6 @@ impl Bytes {
     /// A [`SegmentError`] when there is no memory or descriptor.
     pub fn new(length: usize) -> Result<Self, SegmentError> {
         Segment::create(length).map(Self)
-    }
-
-    /// Opens the bytes that a handle is on.
-    ///
-    /// # Errors
-    ///
-    /// A [`SegmentError`] that says what the handle is instead.
-    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
-        Segment::open(handle).map(Self)
-    }
-
-    /// Lends the handle to pass on.
-    #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.0.handle()
     }
 
     /// Returns where the bytes are, aligned to 64, and how many: mapped for as long as `self` is.

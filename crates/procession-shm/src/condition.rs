@@ -28,12 +28,12 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use procession_sys::{BorrowedHandle, Handle, crash_point};
+use procession_sys::crash_point;
 
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::roster::{PLACES, Participant, place_of};
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
 
 #[repr(C)]
@@ -86,6 +86,8 @@ impl From<SegmentError> for ConditionError {
 #[derive(Clone, Debug)]
 pub struct Condition(Segment<Words>);
 
+on_segment!(Condition);
+
 impl Condition {
     /// Makes a condition whose lock nobody holds.
     ///
@@ -94,21 +96,6 @@ impl Condition {
     /// A [`SegmentError`] when there is no memory or descriptor.
     pub fn new() -> Result<Self, SegmentError> {
         Segment::create(0).map(Self)
-    }
-
-    /// Opens the condition that a handle is on.
-    ///
-    /// # Errors
-    ///
-    /// A [`SegmentError`] that says what the handle is instead.
-    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
-        Segment::open(handle).map(Self)
-    }
-
-    /// Lends the handle to pass on.
-    #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.0.handle()
     }
 
     /// Takes the lock, at most until `deadline`; `None` when that has passed.

@@ -18,11 +18,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use procession_sys::{BorrowedHandle, Handle, crash_point};
+use procession_sys::crash_point;
 
 use crate::gate::Gate;
 use crate::roster::Participant;
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
 
 const SET: u32 = 1;
@@ -49,6 +49,8 @@ unsafe impl Body for Words {
 #[derive(Clone, Debug)]
 pub struct Event(Segment<Words>);
 
+on_segment!(Event);
+
 impl Event {
     /// Makes an event that is not set.
     ///
@@ -57,21 +59,6 @@ impl Event {
     /// A [`SegmentError`] when there is no memory or descriptor.
     pub fn new() -> Result<Self, SegmentError> {
         Segment::create(0).map(Self)
-    }
-
-    /// Opens the event that a handle is on.
-    ///
-    /// # Errors
-    ///
-    /// A [`SegmentError`] that says what the handle is instead.
-    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
-        Segment::open(handle).map(Self)
-    }
-
-    /// Lends the handle to pass on.
-    #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.0.handle()
     }
 
     /// Sets it and wakes everybody who waits.

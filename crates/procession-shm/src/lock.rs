@@ -39,11 +39,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use procession_sys::crash_point;
-use procession_sys::{BorrowedHandle, Handle};
 
 use crate::gate::Gate;
 use crate::roster::{Number, Participant};
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::{Attempt, block};
 
 const CONTENDED: u32 = 1 << 31;
@@ -252,6 +251,8 @@ unsafe impl Body for LockWords {
 #[derive(Clone, Debug)]
 pub struct Lock(Segment<LockWords>);
 
+on_segment!(Lock);
+
 impl Lock {
     /// Makes a lock that nobody holds.
     ///
@@ -260,21 +261,6 @@ impl Lock {
     /// A [`SegmentError`] when there is no memory or descriptor.
     pub fn new() -> Result<Self, SegmentError> {
         Segment::create(0).map(Self)
-    }
-
-    /// Opens the lock that a handle is on.
-    ///
-    /// # Errors
-    ///
-    /// A [`SegmentError`] that says what the handle is instead.
-    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
-        Segment::open(handle).map(Self)
-    }
-
-    /// Lends the handle to pass on.
-    #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.0.handle()
     }
 
     /// Takes the lock, at most until `deadline`; `None` when that has passed.

@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use procession_sys::{BorrowedHandle, Handle, crash_point};
+use procession_sys::crash_point;
 
 use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::roster::{Number, Participant};
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 
 #[repr(C)]
 struct Words {
@@ -61,6 +61,8 @@ fn thread_number() -> u32 {
 #[derive(Clone, Debug)]
 pub struct RLock(Segment<Words>);
 
+on_segment!(RLock);
+
 impl RLock {
     /// Makes a lock that nobody holds.
     ///
@@ -69,21 +71,6 @@ impl RLock {
     /// A [`SegmentError`] when there is no memory or descriptor.
     pub fn new() -> Result<Self, SegmentError> {
         Segment::create(0).map(Self)
-    }
-
-    /// Opens the lock that a handle is on.
-    ///
-    /// # Errors
-    ///
-    /// A [`SegmentError`] that says what the handle is instead.
-    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
-        Segment::open(handle).map(Self)
-    }
-
-    /// Lends the handle to pass on.
-    #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.0.handle()
     }
 
     /// Takes the lock, once more if this thread has it, at most until `deadline`.

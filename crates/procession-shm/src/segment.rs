@@ -19,7 +19,7 @@
 //!    in `Core::open`), and nobody can cut that short (a seal).
 //! 2. All access to them is by atomics, or to the tail by raw copies under a lock whose breach can
 //!    give garbage and nothing worse.
-//! 3. In each process there is one [`Core`] for one memory, however many handles came.
+//! 3. In each process there is one `Core` for one memory, however many handles came.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -493,6 +493,29 @@ impl<B: Body> Segment<B> {
         self.core.handle()
     }
 }
+
+/// Implements what every object on a segment of its own has: it is opened by a handle, and lends it.
+macro_rules! on_segment {
+    ($name:ident) => {
+        impl $name {
+            /// Opens the object that a handle from another process, or from this one, is on.
+            ///
+            /// # Errors
+            ///
+            /// A [`SegmentError`] that says what the handle is instead.
+            pub fn open(handle: procession_sys::Handle) -> Result<Self, SegmentError> {
+                Segment::open(handle).map(Self)
+            }
+
+            /// Lends the handle to pass on.
+            #[must_use]
+            pub fn handle(&self) -> procession_sys::BorrowedHandle<'_> {
+                self.0.handle()
+            }
+        }
+    };
+}
+pub(crate) use on_segment;
 
 impl<B> fmt::Debug for Segment<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

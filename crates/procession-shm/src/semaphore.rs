@@ -42,12 +42,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use procession_sys::{BorrowedHandle, Handle, crash_point};
+use procession_sys::crash_point;
 
 use crate::gate::Gate;
 use crate::lock::Acquired;
 use crate::roster::{Number, PLACES, Participant, place_of};
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
 
 const SEQUENCE: u32 = (1 << 21) - 1;
@@ -246,6 +246,8 @@ unsafe impl Body for Words {
 #[derive(Clone, Debug)]
 pub struct Semaphore(Segment<Words>);
 
+on_segment!(Semaphore);
+
 impl Semaphore {
     /// Makes a semaphore with `value` permits, of which there are never more than `limit`.
     ///
@@ -259,21 +261,6 @@ impl Semaphore {
         let state = State { value, place: 0, op: Op::None, sequence: 0 };
         words.state.store(state.word(), Ordering::Release);
         Ok(Self(segment))
-    }
-
-    /// Opens the semaphore that a handle is on.
-    ///
-    /// # Errors
-    ///
-    /// A [`SegmentError`] that says what the handle is instead.
-    pub fn open(handle: Handle) -> Result<Self, SegmentError> {
-        Segment::open(handle).map(Self)
-    }
-
-    /// Lends the handle to pass on.
-    #[must_use]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        self.0.handle()
     }
 
     fn core(&self) -> &Arc<Core> {
