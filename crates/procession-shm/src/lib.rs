@@ -9,6 +9,8 @@
 //! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
 //! | `bytes` | plain bytes, with and without a lock |
 //! | `ring`, `queue` | messages from any process to any process |
+//! | `slots` | work that one process offers, and others take and answer |
+//! | `store` | blocks of bytes that one process writes and others copy out |
 //!
 //! Nothing here starts a process. A peer may be dead, and it may be hostile: what is read from
 //! shared memory is judged before it is used, and nothing in it is an address.
@@ -35,6 +37,8 @@ pub mod rlock;
 mod roster;
 pub mod segment;
 pub mod semaphore;
+pub mod slots;
+pub mod store;
 mod wait;
 mod watch;
 
