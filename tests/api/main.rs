@@ -16,6 +16,8 @@ mod idle;
 mod limits;
 mod many;
 mod pipe;
+mod pool;
+mod pool_ends;
 mod process;
 mod queue;
 mod runtime;
