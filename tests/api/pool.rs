@@ -44,6 +44,10 @@ pub(crate) fn square(number: u64) -> u64 {
     number * number
 }
 
+fn no() {
+    panic!("no");
+}
+
 fn apply_returns_the_value(method: StartMethod) {
     let pool = pool(2, method);
     for number in 0..1000 {
@@ -148,7 +152,7 @@ fn results_wait_and_tell(method: StartMethod) {
     assert_eq!(result.take(), Ok(Some(5)));
     assert_eq!((result.take(), result.get()), (Err(TaskError::Taken), Err(TaskError::Taken)));
     assert!(!result.cancel(), "it is done");
-    let failed = pool.apply_async(|| panic!("no"), ()).expect("submitted");
+    let failed = pool.apply_async(no, ()).expect("submitted");
     assert!(failed.wait(Duration::from_secs(60)) && failed.ready() && !failed.successful());
 }
 
@@ -218,7 +222,7 @@ fn results_are_futures(method: StartMethod) {
     let pool = pool(2, method);
     let values = block_on(async {
         let first = pool.apply_async(square, (3,)).expect("submitted");
-        let second = pool.apply_async(|| panic!("no"), ()).expect("submitted");
+        let second = pool.apply_async(no, ()).expect("submitted");
         let all = pool.map_async(square, 0..100).expect("submitted");
         (first.await, second.await.is_err(), all.await.map(|values| values.len()))
     });
