@@ -189,18 +189,21 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn empty() -> Box<Roster> {
-        Box::new(Roster {
-            namespace: AtomicU64::new(0),
-            used: AtomicU32::new(0),
-            version: AtomicU32::new(0),
-            claims: [const { AtomicU64::new(0) }; PLACES],
-        })
+    impl Roster {
+        /// One that is in no segment.
+        pub(crate) fn empty() -> Box<Self> {
+            Box::new(Self {
+                namespace: AtomicU64::new(0),
+                used: AtomicU32::new(0),
+                version: AtomicU32::new(0),
+                claims: [const { AtomicU64::new(0) }; PLACES],
+            })
+        }
     }
 
     #[test]
     fn numbers_are_never_used_again() {
-        let roster = empty();
+        let roster = Roster::empty();
         let mut seen = HashSet::new();
         for round in 0..1000 {
             let number = roster.join(100 + round, round.into(), 7).expect("a place");
@@ -217,7 +220,7 @@ mod tests {
 
     #[test]
     fn it_is_full_when_it_is() {
-        let roster = empty();
+        let roster = Roster::empty();
         let numbers: Vec<Number> =
             (0..PLACES).map(|i| roster.join(1, i as u64, 7).expect("a place")).collect();
         assert_eq!(roster.join(1, 0, 7), Err(JoinFailed::Full));
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn garbage_is_nobody_and_ends() {
-        let roster = empty();
+        let roster = Roster::empty();
         for garbage in [u64::MAX, 1 << 63, 0x1234_5678_9abc_def0, NUMBER_MASK] {
             for claim in &roster.claims {
                 claim.store(garbage, Ordering::Relaxed);
