@@ -276,10 +276,15 @@ impl Core {
     #[cold]
     fn join(self: &Arc<Self>) -> Result<Number, SegmentError> {
         let local = local()?;
-        let _alone = lock(&local.open);
+        let mut open = lock(&local.open);
         let membership = self.membership.load(Ordering::Relaxed);
         if membership as u32 != 0 && (membership >> 32) as u32 == local.copies {
             return Ok(membership as u32);
+        }
+        // Invariant 3: in a forked copy, what the original had open is not known as such yet.
+        let known = open.entry(shared::identity(self.handle())?).or_default();
+        if known.strong_count() == 0 {
+            *known = Arc::downgrade(self);
         }
         let (pid, namespace) = (current_pid(), process::namespace()?);
         let start = process::start_time(pid).ok_or_else(|| {
