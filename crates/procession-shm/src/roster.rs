@@ -184,6 +184,46 @@ impl Roster {
     }
 }
 
+/// A count that a participant keeps in its place: `number << 35 | count`.
+///
+/// The number is beside it because places are given away again: a sweeper that is late, or a count
+/// that the last one in the place has left, concerns nobody else.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct OwnCount(AtomicU64);
+
+impl OwnCount {
+    const SHIFT: u32 = 64 - NUMBER_BITS;
+    const MOST: u64 = (1 << Self::SHIFT) - 1;
+
+    fn part(word: u64, number: Number) -> u64 {
+        if word >> Self::SHIFT == u64::from(number) { word & Self::MOST } else { 0 }
+    }
+
+    /// Changes the count of `number`, which takes part; at most and at least what it can be.
+    fn change(&self, number: Number, change: impl Fn(u64) -> u64) {
+        let own = u64::from(number) << Self::SHIFT;
+        let change = |word| Some(own | change(Self::part(word, number)).min(Self::MOST));
+        // ORDERING: AcqRel: before what the caller does next, for whoever sweeps. It always changes.
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+    }
+
+    pub(crate) fn more(&self, number: Number) {
+        self.change(number, |count| count + 1);
+    }
+
+    pub(crate) fn less(&self, number: Number) {
+        self.change(number, |count| count.saturating_sub(1));
+    }
+
+    /// Takes the count of a participant that is no more; once, however many sweep.
+    pub(crate) fn take(&self, dead: Number) -> u64 {
+        let take = |word| (Self::part(word, dead) != 0).then_some(0);
+        let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        taken.map_or(0, |word| Self::part(word, dead))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +256,25 @@ mod tests {
             roster.free(number);
         }
         assert_eq!(roster.participants().count(), 0);
+    }
+
+    #[test]
+    fn a_count_is_its_owners() {
+        let count = OwnCount(AtomicU64::new(0));
+        let (old, new) = (PLACES as Number + 3, 2 * PLACES as Number + 3);
+        count.more(old);
+        count.more(old);
+        count.less(old);
+        assert_eq!((count.take(old), count.take(old)), (1, 0));
+        count.more(new);
+        assert_eq!(count.take(old), 0, "a late sweeper");
+        count.less(new);
+        count.less(new);
+        count.more(new);
+        assert_eq!(count.take(new), 1);
+        count.0.store(u64::MAX, Ordering::Relaxed);
+        count.more(END - 1);
+        assert_eq!(count.take(END - 1), OwnCount::MOST, "it stops there");
     }
 
     #[test]

@@ -187,7 +187,11 @@ impl Condition {
                 panic!("the condition's lock was released by hand while its guard existed")
             }
             Err(shm::ConditionError::Segment(error)) => taking_part(Err(error)),
-            Err(_) => panic!("more than 16,000 threads wait for one condition"),
+            Err(_) => {
+                // The lock is still held.
+                drop(self.guard());
+                panic!("more than 65,000 threads wait for one condition");
+            }
         };
         (notified, told(acquired, self.guard()))
     }
