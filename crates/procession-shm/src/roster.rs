@@ -216,6 +216,10 @@ impl OwnCount {
         self.change(number, |count| count.saturating_sub(1));
     }
 
+    pub(crate) fn get(&self, number: Number) -> u64 {
+        Self::part(self.0.load(Ordering::Acquire), number)
+    }
+
     /// Takes the count of a participant that is no more; once, however many sweep.
     pub(crate) fn take(&self, dead: Number) -> u64 {
         let take = |word| (Self::part(word, dead) != 0).then_some(0);
@@ -265,6 +269,7 @@ mod tests {
         count.more(old);
         count.more(old);
         count.less(old);
+        assert_eq!((count.get(old), count.get(new)), (1, 0));
         assert_eq!((count.take(old), count.take(old)), (1, 0));
         count.more(new);
         assert_eq!(count.take(old), 0, "a late sweeper");

@@ -27,9 +27,10 @@ use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use procession_sys::process::{self, current_pid};
+use procession_sys::ready::Bell;
 use procession_sys::shared::{self, Mapping};
 use procession_sys::{BorrowedHandle, Handle, borrow, runtime};
 
@@ -160,6 +161,8 @@ pub(crate) struct Core {
     pub(crate) watched: AtomicU64,
     sweep: fn(&Core, Participant),
     wake: fn(&Core),
+    /// Rung whenever all are woken, for those who do not sleep at a gate.
+    bell: OnceLock<Arc<Bell>>,
 }
 
 /// A segment with a `B` in it.
@@ -219,9 +222,9 @@ impl Core {
             sweep: |core, dead| {
                 B::sweep(core, dead);
                 core.roster().free(dead.number);
-                core.body::<B>().wake();
             },
             wake: |core| core.body::<B>().wake(),
+            bell: OnceLock::new(),
         }
     }
 
@@ -304,8 +307,21 @@ impl Core {
         let membership = (u64::from(local.copies) << 32) | u64::from(number);
         self.membership.store(membership, Ordering::Relaxed);
         // Whoever sleeps has to have this process watched from now on.
-        (self.wake)(self);
+        self.wake_all();
         Ok(number)
+    }
+
+    /// Wakes everybody who waits on this segment, to look again.
+    fn wake_all(&self) {
+        (self.wake)(self);
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
+    }
+
+    /// Has `bell` rung from now on whenever all are woken, unless there is one.
+    pub(crate) fn set_bell(&self, bell: &Arc<Bell>) {
+        self.bell.get_or_init(|| Arc::clone(bell));
     }
 
     /// Sweeps everybody who is dead, and returns how many those were.
@@ -377,6 +393,7 @@ impl Watched for Core {
 
     fn sweep(&self, dead: Participant) {
         (self.sweep)(self, dead);
+        self.wake_all();
     }
 }
 
