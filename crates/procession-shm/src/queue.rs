@@ -748,36 +748,4 @@ impl Drop for Guard<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packets_of_dead_writers_make_room() {
-        let queue = Queue::new(0).expect("queue");
-        let bell = Bell::new().expect("bell");
-        let orphan = || queue.packets_in.try_send(&[&[0; 8]], &[bell.handle()]);
-        while orphan().is_ok() {}
-        queue.put(b"well", &[bell.handle()], false, None).expect("there is room");
-        let mut bytes = Vec::new();
-        let taken = queue.get(&mut bytes, false, None).expect("it is there");
-        assert_eq!((&bytes[..], taken.handles.len()), (&b"well"[..], 1));
-    }
-
-    #[test]
-    fn handles_that_are_gone_cost_one_message_and_nobody_waits_for_it() {
-        let queue = Queue::new(1).expect("queue");
-        let bell = Bell::new().expect("bell");
-        queue.put(b"one", &[bell.handle()], false, None).expect("there is room");
-        queue.packets_out.receive(&mut [0; 8], &mut Vec::new(), false).expect("a packet");
-        let mut bytes = Vec::new();
-        let got = queue.get(&mut bytes, true, None);
-        assert!(matches!(got, Err(GetError::Garbage)), "{got:?}");
-        let joined = queue.join(None).expect("it takes part");
-        assert_eq!(joined, Err(Unfinished::Lost(1)));
-        queue.put(b"two", &[], true, None).expect("there is room");
-        queue.get(&mut bytes, true, None).expect("it is there");
-        assert_eq!((&bytes[..], queue.len()), (&b"two"[..], 0));
-        assert!(queue.task_done());
-        assert_eq!(queue.join(None).expect("it takes part"), Ok(()));
-    }
-}
+mod tests;
