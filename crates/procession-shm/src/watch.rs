@@ -65,23 +65,28 @@ impl Watcher {
         let myself = segment.roster().find(me);
         let is_me = |other: Participant| myself.is_some_and(|myself| myself.is_same_process(other));
         let mut dead = Vec::new();
+        let mut watched = Ok(());
         {
             let mut state = self.lock();
             for participant in segment.roster().participants() {
-                if is_me(participant) {
+                if is_me(participant) || state.add_segment(participant, segment) {
                     continue;
                 }
-                if !state.add_segment(participant, segment) {
-                    let is_start = |start| participant.was_started(start);
-                    match process::find(participant.pid, is_start)? {
-                        Some(process) => self.add(&mut state, participant, process, segment)?,
-                        None => dead.push(participant),
+                let is_start = |start| participant.was_started(start);
+                // Without a descriptor for one, another can be seen to be dead all the same.
+                let added = match process::find(participant.pid, is_start) {
+                    Ok(Some(process)) => self.add(&mut state, participant, process, segment),
+                    Ok(None) => {
+                        dead.push(participant);
+                        Ok(())
                     }
-                }
+                    Err(error) => Err(error),
+                };
+                watched = watched.and(added);
             }
         }
         dead.into_iter().for_each(|dead| segment.sweep(dead));
-        Ok(())
+        watched
     }
 
     fn add(
