@@ -269,7 +269,9 @@ impl Core {
 
     /// Returns this process's number, and joins first if it has none.
     pub(crate) fn me(self: &Arc<Self>) -> Result<Number, SegmentError> {
-        let membership = self.membership.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the Release in `join`: whoever reads this number in a word
+        // that this thread writes has to see the claim that another thread has made.
+        let membership = self.membership.load(Ordering::Acquire);
         if membership as u32 != 0 && (membership >> 32) as u32 == runtime::known_copies() {
             return Ok(membership as u32);
         }
@@ -305,7 +307,7 @@ impl Core {
             JoinFailed::OtherNamespace => SegmentError::OtherNamespace,
         })?;
         let membership = (u64::from(local.copies) << 32) | u64::from(number);
-        self.membership.store(membership, Ordering::Relaxed);
+        self.membership.store(membership, Ordering::Release);
         // Whoever sleeps has to have this process watched from now on.
         self.wake_all();
         Ok(number)
