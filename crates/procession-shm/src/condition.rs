@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! ```text
-//! lock (see `lock`) │ gate (see `gate`) │ queue │ arrivals │ passing[place]
+//! lock (see `lock`) │ gate (see `gate`) │ queue │ arrivals │ passing[place] │ asleep[place]
 //!
 //! queue:  63     48 47     32 31        0
 //!        | waiting | permits | turn      |
@@ -17,7 +17,8 @@
 //! have come; who notifies and sees that somebody has, meanwhile, wakes all.
 //!
 //! `passing` is how many threads of a process are between the look for a permit and the lock: if it
-//! dies then, what it was told may be lost, and as many others are told.
+//! dies then, what it was told may be lost, and as many others are told. `asleep` is how many of its
+//! threads count in `waiting` for certain: if it dies, they do not any more.
 //!
 //! # What a crash leaves behind
 //!
@@ -25,7 +26,8 @@
 //! |---|---|---|
 //! | holding the lock | as for the lock | as for the lock |
 //! | notified, before it has the lock again | a permit is gone, the others sleep on | the sweep lets another pass |
-//! | asleep | `waiting` is one too many: a later notification gives a permit that nobody needs, and with the next one somebody passes for nothing | nobody has to |
+//! | asleep | `waiting` is one too many | the sweep |
+//! | between `asleep` and the queue | `waiting` is one too many for good: a later notification gives a permit that nobody needs, and with the next one somebody passes for nothing | nobody has to |
 //! | between the queue and the gate | permits, and all asleep | the sweep opens the gate |
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -39,6 +41,9 @@ use crate::roster::{OwnCount, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
 
+/// No more than these wait at once.
+const MOST: u64 = u16::MAX as u64;
+
 #[repr(C)]
 struct Words {
     lock: LockWords,
@@ -46,6 +51,7 @@ struct Words {
     queue: AtomicU64,
     arrivals: AtomicU32,
     passing: [OwnCount; PLACES],
+    asleep: [OwnCount; PLACES],
 }
 
 // SAFETY: atomics, in C's layout.
@@ -55,6 +61,9 @@ unsafe impl Body for Words {
     fn sweep(core: &Core, dead: Participant) {
         let words = core.body::<Self>();
         words.lock.sweep(dead);
+        for _ in 0..words.asleep[place_of(dead.number)].take(dead.number).min(MOST) {
+            words.change(|queue| Some(queue.leave()));
+        }
         // It has said so before it took the permit; perhaps there was none. A spare wake is fine.
         let passing = words.passing[place_of(dead.number)].take(dead.number);
         if passing > 0 {
@@ -156,9 +165,12 @@ impl Condition {
             words.change(|queue| Some(queue.leave()));
             return Err(ConditionError::NotHeld);
         }
-        // CRASH (condition.wait.released): it holds nothing; it counts as a waiter for ever.
+        let (passing, asleep) = (&words.passing[place_of(me)], &words.asleep[place_of(me)]);
+        // It is in the queue for certain from before `more` to after `less`, and not the other way
+        // round: a sweep that took out one too many would take what a living one was told.
+        asleep.more(me);
+        // CRASH (condition.wait.released): it holds nothing; the sweep takes it out of the queue.
         crash_point!("condition.wait.released");
-        let passing = &words.passing[place_of(me)];
         let passed = block(&self.0.core, &words.gate, deadline, |_| {
             let queue = Queue::from_word(words.queue.load(Ordering::Acquire));
             if !queue.may_pass(before.turn) {
@@ -166,14 +178,17 @@ impl Condition {
             }
             // Before the permit is gone, for whoever sweeps.
             passing.more(me);
+            asleep.less(me);
             let passed = words.change(|queue| queue.pass(before.turn));
             if passed.is_none() {
+                asleep.more(me);
                 passing.less(me);
             }
             Ok(passed)
         });
         let passed = passed.map(|passed| passed.is_some());
         if !matches!(passed, Ok(true)) {
+            asleep.less(me);
             words.change(|queue| Some(queue.leave()));
         }
         let passed = passed?;
@@ -264,6 +279,7 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::Watched;
 
     #[test]
     fn a_notification_is_for_those_who_wait_already() {
@@ -279,6 +295,22 @@ mod tests {
         assert_eq!(passed.notify(usize::MAX).leave().permits, 0, "it has gone meanwhile");
         let word = Queue { waiting: 1, permits: 2, turn: u32::MAX }.word();
         assert_eq!(Queue::from_word(word).word(), word);
+    }
+
+    #[test]
+    fn the_dead_do_not_wait() {
+        let condition = Condition::new().expect("condition");
+        let (words, core) = (condition.0.body(), &condition.0.core);
+        let namespace = procession_sys::process::namespace().expect("proc");
+        let dead = core.roster().join(1, 1, namespace).expect("a place");
+        words.change(Queue::enter).expect("room");
+        words.change(Queue::enter).expect("room");
+        words.asleep[place_of(dead)].more(dead);
+        let dead = core.roster().find(dead).expect("it takes part");
+        <Words as Body>::sweep(core, dead);
+        <Words as Body>::sweep(core, dead);
+        let queue = Queue::from_word(words.queue.load(Ordering::Acquire));
+        assert_eq!(queue.waiting, 1, "the other one is alive");
     }
 
     #[test]
