@@ -18,8 +18,8 @@
 //!
 //! A put wakes one reader, a get one writer. Who was woken and leaves without a message, or without
 //! having put its own, for want of time for instance, wakes another in its place. A writer for
-//! whose message there is no room, although the queue is not full, says that it is `crowded`: then
-//! all writers are woken, as another's message may fit.
+//! whose message there is no room, although the queue is not full, says that it is `crowded`: all
+//! writers are woken then, and once more by the next get, as another's message may fit.
 //!
 //! Handles cannot lie in memory. They travel through a wire that all share, in packets with a ticket
 //! that no other packet ever has; the message says which. A reader looks at the packets, without
@@ -326,9 +326,13 @@ impl Queue {
         Ok(Some(Ok(())))
     }
 
-    /// Says that there is no room for a certain message; the caller has a ticket if it sleeps.
+    /// Says that there is no room for a certain message, although the queue is not full.
     fn crowded<T>(&self) -> Option<T> {
-        self.segment.body().crowded.store(1, Ordering::Release);
+        let words = self.segment.body();
+        if words.crowded.swap(1, Ordering::AcqRel) == 0 {
+            // It may have been woken for room in which another's message fits.
+            words.writers.open_all();
+        }
         None
     }
 

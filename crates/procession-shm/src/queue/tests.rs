@@ -52,3 +52,35 @@ fn who_leaves_without_a_message_wakes_another() {
         assert_ne!(patient.join().expect("no panic").is_ok(), hurried.is_ok());
     });
 }
+
+#[test]
+fn who_does_not_fit_wakes_who_does() {
+    let bell = Bell::new().expect("bell");
+    let with_handle = [bell.handle()];
+    let fill = |queue: &Queue| {
+        let mut count = 1;
+        queue.put(b"plain", &[], false, None).expect("there is room");
+        while queue.put(b"handle", &with_handle, false, None).is_ok() {
+            count += 1;
+        }
+        count
+    };
+    // As many as the wire has room for, behind a plain one, are as many as there may be.
+    let limit = fill(&Queue::new(0).expect("queue"));
+    let queue = &Queue::new(limit).expect("queue");
+    assert_eq!(fill(queue), limit);
+    let soon = || Some(Instant::now() + Duration::from_secs(20));
+    std::thread::scope(|scope| {
+        let large = scope.spawn(|| queue.put(b"handle", &with_handle, true, soon()));
+        std::thread::sleep(Duration::from_millis(20));
+        let small = scope.spawn(move || queue.put(b"plain", &[], true, soon()));
+        std::thread::sleep(Duration::from_millis(20));
+        // There is room for a message, but not for a handle.
+        queue.get(&mut Vec::new(), false, None).expect("the plain one");
+        small.join().expect("no panic").expect("there was room");
+        while !large.is_finished() {
+            let _ = queue.get(&mut Vec::new(), false, None);
+        }
+        large.join().expect("no panic").expect("there was room");
+    });
+}
