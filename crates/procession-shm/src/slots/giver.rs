@@ -276,6 +276,10 @@ impl Giver {
 
     /// Calls `f` with each slot that a taker has said something of since the last time.
     pub fn changed(&self, mut f: impl FnMut(usize)) {
+        if self.words().urgent.load(Ordering::Relaxed) != 0 {
+            // Before the looks below: who sets it from here on is looked at the next time.
+            self.words().urgent.swap(0, Ordering::SeqCst);
+        }
         for (index, word) in self.words().changed.0.iter().enumerate() {
             if word.load(Ordering::Relaxed) == 0 {
                 continue;
@@ -316,6 +320,7 @@ impl Giver {
         let wanted = count.wrapping_add(more);
         let is_time = || {
             nudged()
+                || words.urgent.load(Ordering::Relaxed) != 0
                 || (self.count().wrapping_sub(wanted).cast_signed() >= 0
                     || more <= 1
                     || self.shared.is_dry())

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! ```text
-//! head │ tail │ gates: offered, answered │ wanted │ count │ stop │ changed (a bit per slot)
+//! head │ tail │ gates: offered, answered │ wanted │ urgent │ count │ stop │ changed (a bit per slot)
 //! leaving[TAKERS] │ entries[ENTRIES] │ slots[SLOTS] ‖ small areas │ large areas
 //!
 //! state:  63            16 15      2 1    0
@@ -139,6 +139,8 @@ struct Words {
     answered: Line<Gate>,
     /// The `count` at which the giver wants to be woken.
     wanted: AtomicU32,
+    /// A taker needs the giver now: it cannot go on without handles.
+    urgent: AtomicU32,
     /// Takers go when there is nothing left to take.
     stop: AtomicU32,
     /// How many pieces were ever answered.

@@ -192,6 +192,8 @@ impl Taker {
     /// Has the giver look at a piece that is not done: to ask for its handles.
     pub fn call_giver(&self, taken: &Taken) {
         self.shared.mark_changed(taken.slot);
+        // ORDERING: SeqCst, as the gate's own: a giver that does not see it sees the gate open.
+        self.words().urgent.store(1, Ordering::SeqCst);
         self.words().answered.0.open(1);
     }
 
