@@ -51,6 +51,9 @@ fn a_death_hurts_one_task(method: StartMethod) {
         (3, Some(libc::SIGKILL), None),
         (4, Some(libc::SIGABRT), None),
     ] {
+        while pool.stats().workers.len() < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let before: Vec<u32> = pool.stats().workers.iter().map(|worker| worker.pid).collect();
         match pool.apply(die, (how,)).expect_err("it dies") {
             TaskError::WorkerDied { pid, exit } => {

@@ -15,7 +15,7 @@ use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
 use procession_sys::{BorrowedHandle, ExitStatus, Handle, borrow};
 
 use super::desk::Handles;
-use super::worker::{self, Initializer, Orders, Passed, READY, WorkerEnd};
+use super::worker::{self, GO, Initializer, Orders, Passed, READY, WorkerEnd};
 use super::{Board, MOST_LANES, MOST_WORKERS};
 use crate::context::StartMethod;
 use crate::pool::backend::End;
@@ -371,6 +371,8 @@ impl Crew {
         }
         let (deaths, on_death) = (Arc::clone(&self.deaths), Arc::clone(&self.on_death));
         let record = Arc::clone(&member.record);
+        // If it is dead already, that is told in a moment.
+        let _ = member.wire.try_send(&[&[GO]], &[]);
         if self.members.len() <= place {
             self.members.resize_with(place + 1, || None);
         }

@@ -69,7 +69,9 @@ impl Piece {
             self.start += 4 + u32::from_ne_bytes(*length) as usize;
         }
         self.left -= count;
-        self.retries = self.work.retries;
+        if count > 0 {
+            self.retries = self.work.retries;
+        }
     }
 }
 

@@ -19,6 +19,9 @@ use crate::target::{CallError, Entry, TargetName};
 /// What a worker says on its wire when it begins to take tasks.
 pub(super) const READY: u8 = b'r';
 
+/// What it is answered, when its parent knows of it.
+pub(super) const GO: u8 = b'g';
+
 /// A handle that is passed on each time that it is written.
 #[derive(Debug)]
 pub(crate) struct Passed(pub(crate) Handle);
@@ -119,6 +122,13 @@ impl Worker {
         worker.wire().send(&[&[READY]], &[]).map_err(|error| error.to_string())?;
         // CRASH (pool.ready): it is replaced; nothing is hurt.
         crash_point!("pool.ready");
+        // Nothing is taken by a worker that the parent does not know yet: it could not tell whose
+        // the outcome is.
+        let (mut buffer, mut handles) = ([0; 8], Vec::new());
+        match worker.wire().receive(&mut buffer, &mut handles, true) {
+            Ok(1) if buffer[0] == GO => {}
+            _ => return Err("its parent has not let it begin".to_owned()),
+        }
         Ok((worker, place * threads..(place + 1) * threads))
     }
 
