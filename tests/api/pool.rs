@@ -163,11 +163,11 @@ fn callbacks_run_on_their_own_thread(method: StartMethod) {
     for number in 0..100u64 {
         let (ok, failed) = (sender.clone(), sender.clone());
         let half = |number: u64| {
-            assert!(number % 2 == 0, "odd");
+            assert!(number.is_multiple_of(2), "odd");
             number / 2
         };
         let result = pool.apply_async(half, (number,)).expect("submitted");
-        let _ = result
+        result
             .callback(move |value: &u64| {
                 assert_ne!(std::thread::current().id(), here);
                 ok.send((number, Some(*value))).expect("it listens");
@@ -192,10 +192,10 @@ fn callbacks_run_on_their_own_thread(method: StartMethod) {
     });
     assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok((4, Some(81))));
     let sent = sender.clone();
-    let _ = result.callback(move |value| sent.send((*value, None)).expect("it listens"));
+    result.callback(move |value| sent.send((*value, None)).expect("it listens"));
     assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok((4, None)));
     let all = pool.map_async(square, 0..10).expect("submitted");
-    let _ = all.callback(move |values| sender.send((values.iter().sum(), None)).expect("listens"));
+    all.callback(move |values| sender.send((values.iter().sum(), None)).expect("listens"));
     assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok((285, None)));
 }
 
@@ -399,7 +399,8 @@ fn threads_share_a_worker(method: StartMethod) {
     let pids = pool.starmap(meet, (0..8).map(|_| (barrier.clone(),))).expect("values");
     assert_eq!(pids.iter().collect::<HashSet<_>>().len(), 2);
     assert_eq!(pool.map(square, 0..1000), Ok((0..1000).map(square).collect()));
-    let panics = pool.try_map(|n: u32| assert!(n % 2 == 0, "odd {n}"), 0..100).expect("submitted");
+    let panics =
+        pool.try_map(|n: u32| assert!(n.is_multiple_of(2), "odd {n}"), 0..100).expect("submitted");
     for (number, result) in panics.iter().enumerate().filter(|(_, result)| result.is_err()) {
         let expected = format!("odd {number}");
         assert!(
@@ -444,7 +445,9 @@ fn threads_share_a_pool(method: StartMethod) {
                     let number = thread * 1000 + number;
                     match number % 3 {
                         0 => assert_eq!(pool.apply(square, (number,)), Ok(number * number)),
-                        1 => assert_eq!(pool.map(square, [number; 3]), Ok(vec![number * number; 3])),
+                        1 => {
+                            assert_eq!(pool.map(square, [number; 3]), Ok(vec![number * number; 3]))
+                        }
                         _ => {
                             let result = pool.apply_async(square, (number,)).expect("submitted");
                             assert!(result.wait(Duration::from_secs(60)));

@@ -29,7 +29,7 @@ fn die(how: u32) -> u32 {
         2 => std::process::exit(3),
         3 => {
             // SAFETY: a signal to this process.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            unsafe { libc::raise(libc::SIGKILL) };
         }
         4 => {
             fn deeper(n: u64) -> u64 {
@@ -282,11 +282,15 @@ fn a_pool_is_terminated(method: StartMethod) {
 
 fn initializers_that_fail(method: StartMethod) {
     let builder = || Pool::builder().workers(2).start_method(method);
-    let pool = builder().initializer(|| assert_eq!(1, 2, "no licence"), ()).build().expect("a pool");
+    let pool =
+        builder().initializer(|| assert_eq!(1, 2, "no licence"), ()).build().expect("a pool");
     let error = pool.apply(square, (3,)).expect_err("no worker gets ready");
     match &error {
         TaskError::NoWorkers { message } => {
-            assert!(message.contains("no licence") && message.contains("pool_ends.rs"), "{message}");
+            assert!(
+                message.contains("no licence") && message.contains("pool_ends.rs"),
+                "{message}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -300,7 +304,17 @@ fn initializers_that_fail(method: StartMethod) {
 
 fn tasks_that_exit_fork_and_close(method: StartMethod) {
     let pool = pool(1, method);
-    match pool.apply(|| if true { std::process::exit(0) }, ()).expect_err("it has exited") {
+    match pool
+        .apply(
+            || {
+                if true {
+                    std::process::exit(0)
+                }
+            },
+            (),
+        )
+        .expect_err("it has exited")
+    {
         TaskError::WorkerDied { exit, .. } => assert_eq!(exit.code(), Some(0)),
         other => panic!("{other:?}"),
     }

@@ -210,8 +210,7 @@ mod tests {
     fn what_was_put_is_read() {
         let store = Store::new().expect("a store");
         let long = vec![7; 100_000];
-        let blocks =
-            [store.put(&[b"ab", b"c"]).expect("put"), store.put(&[&long]).expect("put")];
+        let blocks = [store.put(&[b"ab", b"c"]).expect("put"), store.put(&[&long]).expect("put")];
         let mut buffer = b"x".to_vec();
         read(store.handle(), blocks[0], &mut buffer).expect("read");
         assert_eq!(buffer, b"xabc");

@@ -40,6 +40,6 @@ mod exit_status;
 pub use exit_status::ExitStatus;
 pub use os::{BorrowedHandle, Handle, borrow};
 pub use os::{
-    clock, futex, image, inherited, memory, process, ready, runtime, settings, shared, start, tether,
-    wire,
+    clock, futex, image, inherited, memory, process, ready, runtime, settings, shared, start,
+    tether, wire,
 };

@@ -134,8 +134,7 @@ impl Giver {
         let Offer { input, items, large, timed, handles } = offer;
         let flag = |set, bit| if set { bit } else { 0 };
         let words = &self.words().slots[slot];
-        let mut flags =
-            flag(large, IS_LARGE) | flag(timed, IS_TIMED) | flag(handles, HAS_HANDLES);
+        let mut flags = flag(large, IS_LARGE) | flag(timed, IS_TIMED) | flag(handles, HAS_HANDLES);
         let length = match input {
             Input::Bytes(parts) => {
                 let (area, room) = self.shared.area(slot, flags);
@@ -146,7 +145,9 @@ impl Giver {
                     let to = unsafe { area.add(at) };
                     // SAFETY: as above, there is room for the part (checked); invariant 2; what is
                     // mapped does not overlap with what a caller has borrowed.
-                    unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), to.as_ptr(), part.len()) };
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(part.as_ptr(), to.as_ptr(), part.len())
+                    };
                     at += part.len();
                 }
                 at as u64
@@ -251,20 +252,17 @@ impl Giver {
         let length = written.min(room - offset);
         // SAFETY: invariant 1: the offset is at most the area's length.
         let from = unsafe { area.add(offset) };
-        let before = buffer.len();
         buffer.reserve(length);
+        let to = buffer.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: invariants 1 and 2: `length` bytes from there on are in the area; the buffer has
         // room for them, and is ours.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from.as_ptr(), buffer.as_mut_ptr().add(before), length);
-        }
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, length) };
+        let whole = buffer.len() + length;
         // SAFETY: they have just been written.
-        unsafe { buffer.set_len(before + length) };
+        unsafe { buffer.set_len(whole) };
         let stored = words.output_length.load(Ordering::Relaxed);
-        (stored > 0).then(|| Block {
-            offset: words.output_offset.load(Ordering::Relaxed),
-            length: stored,
-        })
+        (stored > 0)
+            .then(|| Block { offset: words.output_offset.load(Ordering::Relaxed), length: stored })
     }
 
     /// Frees a slot of which all that is to be known is known.

@@ -186,11 +186,8 @@ impl Shared {
     /// The first byte of a slot's area, and how many it has.
     fn area(&self, slot: usize, flags: u32) -> (NonNull<u8>, usize) {
         let slot = slot % SLOTS;
-        let (offset, length) = if flags & IS_LARGE == 0 {
-            (slot * SMALL, SMALL)
-        } else {
-            (large_offset(slot), LARGE)
-        };
+        let (offset, length) =
+            if flags & IS_LARGE == 0 { (slot * SMALL, SMALL) } else { (large_offset(slot), LARGE) };
         // SAFETY: invariant 1: a slot below `SLOTS` has its areas inside of the tail.
         (unsafe { self.0.tail().0.add(offset) }, length)
     }

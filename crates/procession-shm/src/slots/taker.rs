@@ -112,9 +112,13 @@ impl Taker {
             let entry = words.entries[head as usize % ENTRIES].load(Ordering::Relaxed);
             let (slot, turn) = ((entry & 0xffff) as usize, entry >> 16);
             let taken = words.slots.get(slot).is_some_and(|words| {
-                let (offered, taken) = (state_word(OFFERED, 0, turn), state_word(TAKEN, lane, turn));
+                let (offered, taken) =
+                    (state_word(OFFERED, 0, turn), state_word(TAKEN, lane, turn));
                 // ORDERING: Acquire pairs with the Release in `Giver::offer`.
-                words.state.compare_exchange(offered, taken, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                words
+                    .state
+                    .compare_exchange(offered, taken, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
             });
             if taken {
                 // CRASH (slots.taken): the slot says who; another taker moves `head` on.
@@ -142,10 +146,8 @@ impl Taker {
         let flags = words.flags.load(Ordering::Relaxed);
         let length = words.input_length.load(Ordering::Relaxed);
         buffer.clear();
-        let stored = (flags & IS_STORED != 0).then(|| Block {
-            offset: words.input_offset.load(Ordering::Relaxed),
-            length,
-        });
+        let stored = (flags & IS_STORED != 0)
+            .then(|| Block { offset: words.input_offset.load(Ordering::Relaxed), length });
         if stored.is_none() {
             let (area, room) = self.shared.area(slot, flags);
             let length = usize::try_from(length).unwrap_or(usize::MAX).min(room);

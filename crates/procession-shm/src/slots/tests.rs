@@ -78,7 +78,8 @@ fn entries_that_are_full_of_old_ones_are_made_anew() {
     giver.words().head.0.store(u64::MAX / 2, Ordering::Relaxed);
     assert_eq!(taker.try_take(0), None);
     giver.enter(5, 1);
-    let mut slots = [taker.try_take(0), taker.try_take(0), taker.try_take(0)].map(|t| t.map(|t| t.0));
+    let mut slots =
+        [taker.try_take(0), taker.try_take(0), taker.try_take(0)].map(|t| t.map(|t| t.0));
     slots.sort_unstable();
     assert_eq!(slots, [None, Some(4), Some(5)]);
 }
@@ -106,7 +107,9 @@ fn many_takers_take_each_piece_once() {
         while answered < WORK {
             let count = giver.count();
             let mut new = 0;
-            while offered < WORK && let Some(slot) = free.pop() {
+            while offered < WORK
+                && let Some(slot) = free.pop()
+            {
                 turns[slot] = offered;
                 giver.offer(slot, offered, offer(&[&offered.to_ne_bytes()]));
                 (offered, new) = (offered + 1, new + 1);

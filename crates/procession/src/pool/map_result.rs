@@ -125,7 +125,6 @@ impl<R: DeserializeOwned> MapResult<R> {
 
     /// Has `callback` called with all values when they are there and none has failed, on the pool's
     /// callback thread in this process.
-    #[must_use = "the result is still there to wait on"]
     pub fn callback(self, callback: impl FnOnce(&Vec<R>) + Send + 'static) -> Self {
         let batch = Arc::clone(&self.batch);
         self.hook(Box::new(move || {
@@ -137,7 +136,6 @@ impl<R: DeserializeOwned> MapResult<R> {
     }
 
     /// Has `callback` called with the first error when all are done, if there is one.
-    #[must_use = "the result is still there to wait on"]
     pub fn error_callback(self, callback: impl FnOnce(&TaskError) + Send + 'static) -> Self {
         let batch = Arc::clone(&self.batch);
         self.hook(Box::new(move || {

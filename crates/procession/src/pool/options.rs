@@ -75,7 +75,9 @@ impl<'a> TaskOptions<'a> {
     fn limits(&self) -> Result<Limits, TaskError> {
         let invalid = |message: &str| TaskError::Invalid { message: message.to_owned() };
         if self.timeout == Some(Duration::ZERO) {
-            return Err(invalid("a time limit of 0 would end every task: leave it out, or allow some time"));
+            return Err(invalid(
+                "a time limit of 0 would end every task: leave it out, or allow some time",
+            ));
         }
         if self.chunk_size == Some(0) {
             return Err(invalid("chunks of 0 items would never get to the end: the least is 1"));
@@ -197,7 +199,9 @@ impl<'a> TaskOptions<'a> {
     {
         let _ = function;
         match self.prepare::<F, (T,)>() {
-            Ok((name, limits)) => Ok(self.submit(name, limits, items.into_iter().map(one_argument))),
+            Ok((name, limits)) => {
+                Ok(self.submit(name, limits, items.into_iter().map(one_argument)))
+            }
             Err(error) => Err(SubmitError::new(items, error)),
         }
     }

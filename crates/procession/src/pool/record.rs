@@ -76,7 +76,11 @@ impl<'a> Record<'a> {
     pub(crate) fn value(self, worker: u32) -> Result<&'a [u8], TaskError> {
         let garbage = |what: &str| {
             let reason = format!("worker {worker} has written what is no outcome: {what}");
-            TaskError::Decode(DecodeError::from_parts("the outcome".into(), "a task".into(), reason))
+            TaskError::Decode(DecodeError::from_parts(
+                "the outcome".into(),
+                "a task".into(),
+                reason,
+            ))
         };
         let refused = |bytes| {
             postcard::from_bytes::<Refused>(bytes).map_err(|error| garbage(&error.to_string()))

@@ -247,7 +247,6 @@ impl<R: DeserializeOwned> AsyncResult<R> {
 
     /// Has `callback` called with the value when it is there, on the pool's callback thread in this
     /// process. Callbacks run one after another; one that panics harms nothing else.
-    #[must_use = "the result is still there to wait on"]
     pub fn callback(self, callback: impl FnOnce(&R) + Send + 'static) -> Self {
         self.hook(Box::new(move |cell| {
             if let Ok(value) = cell.read() {
@@ -258,7 +257,6 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     }
 
     /// Has `callback` called with the error if the task fails, as [`callback`](Self::callback).
-    #[must_use = "the result is still there to wait on"]
     pub fn error_callback(self, callback: impl FnOnce(&TaskError) + Send + 'static) -> Self {
         self.hook(Box::new(move |cell| {
             if let Err(error) = cell.read::<R>() {

@@ -438,9 +438,8 @@ impl Recruit {
 
     fn try_start(self) -> Result<Member, PoolError> {
         let Self { place, name, settings, board } = self;
-        let resources = |what: &'static str| {
-            move |error| PoolError::Start(StartError::resources(what, error))
-        };
+        let resources =
+            |what: &'static str| move |error| PoolError::Start(StartError::resources(what, error));
         let (ours, theirs) = Wire::pair().map_err(resources("make a worker's wire"))?;
         let store = Store::new().map_err(resources("make a worker's memory"))?;
         let lend = |handle: BorrowedHandle<'_>| {
@@ -454,7 +453,11 @@ impl Recruit {
             place,
             threads: settings.threads,
             max_tasks: settings.max_tasks,
-            initializer: settings.initializer.as_ref().map(Initializer::try_clone).transpose()
+            initializer: settings
+                .initializer
+                .as_ref()
+                .map(Initializer::try_clone)
+                .transpose()
                 .map_err(resources("pass on a handle"))?,
         };
         drop(theirs);

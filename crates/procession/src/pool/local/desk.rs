@@ -275,8 +275,7 @@ impl Desk {
         }
         if done > 0 {
             member.tasks_done += u64::from(done);
-            let handles =
-                if carries { member.received_handles(turn) } else { Vec::new() };
+            let handles = if carries { member.received_handles(turn) } else { Vec::new() };
             let used = records.len() - rest.len();
             let worker = member.pid();
             let settled =
@@ -368,12 +367,7 @@ impl Desk {
     }
 
     /// Gives up pieces: those that wait at once, those that run with their workers.
-    pub(super) fn cancel(
-        &mut self,
-        numbers: &[u64],
-        crew: &mut Crew,
-        outcomes: &mut Vec<Outcome>,
-    ) {
+    pub(super) fn cancel(&mut self, numbers: &[u64], crew: &mut Crew, outcomes: &mut Vec<Outcome>) {
         let mut wanted: HashMap<u64, ()> = numbers.iter().map(|number| (*number, ())).collect();
         self.pending.retain(|piece| {
             let gone = wanted.remove(&piece.work.number).is_some();
@@ -451,7 +445,8 @@ impl Desk {
     pub(super) fn fail_all(&mut self, error: &TaskError, outcomes: &mut Vec<Outcome>) {
         let pending = std::mem::take(&mut self.pending);
         let placed: Vec<usize> = (0..SLOTS).filter(|slot| self.placed[*slot].is_some()).collect();
-        let placed: Vec<Piece> = placed.into_iter().filter_map(|slot| self.take_out(slot)).collect();
+        let placed: Vec<Piece> =
+            placed.into_iter().filter_map(|slot| self.take_out(slot)).collect();
         for piece in placed.into_iter().chain(pending) {
             let settled = Settled::AllFailed(error.clone());
             outcomes.push(Outcome { number: piece.work.number, settled });

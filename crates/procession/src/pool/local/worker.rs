@@ -106,7 +106,8 @@ pub(super) fn work(orders: Orders) -> WorkerEnd {
 
 impl Worker {
     fn new(orders: Orders) -> Result<(Self, std::ops::Range<usize>), String> {
-        let Orders { slots, inputs, outputs, wire, place, threads, max_tasks, initializer } = orders;
+        let Orders { slots, inputs, outputs, wire, place, threads, max_tasks, initializer } =
+            orders;
         let worker = Self {
             taker: Taker::open(slots.0, place).map_err(|error| error.to_string())?,
             inputs: inputs.0,
@@ -274,9 +275,10 @@ impl<'a> Lane<'a> {
                     true
                 }
             };
-            let left = self.worker.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                Some(left.saturating_sub(1))
-            });
+            let left =
+                self.worker.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    Some(left.saturating_sub(1))
+                });
             if was_last || left.is_ok_and(|left| left <= 1) {
                 break;
             }
