@@ -120,7 +120,7 @@ where
         self.engine.wait(&Next(&self.batch), None);
         self.under_way -= 1;
         let item = self.batch.state().take_next();
-        Some(item.map_or(Err(TaskError::Closed), |item| item.decode()))
+        Some(item.unwrap_or(Err(TaskError::Closed)))
     }
 }
 
