@@ -175,10 +175,7 @@ impl<T: Run> HasEntry for Custom<T> {
         &Entry { magic: MAGIC, type_id: TypeId::of::<Custom<T>>(), call: call_custom::<T> };
 }
 
-fn call_custom<T: Run>(
-    decoding: &mut Decoding<'_>,
-    result: &mut Encoded,
-) -> Result<(), CallError> {
+fn call_custom<T: Run>(decoding: &mut Decoding<'_>, result: &mut Encoded) -> Result<(), CallError> {
     let Decoding { bytes, handles } = decoding;
     let process: T =
         codec::decode_from(bytes, handles, "the custom process").map_err(CallError::Arguments)?;

@@ -29,10 +29,7 @@ const OUTSIDE: &str = "a procession handle crosses to another process only insid
      message of procession; it means nothing in any other format";
 
 /// Runs `f` while handles are written into `table`; returns also what went wrong with one.
-pub(super) fn with_table<R>(
-    table: &mut Vec<Handle>,
-    f: impl FnOnce() -> R,
-) -> (R, Option<String>) {
+pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> (R, Option<String>) {
     let mut message = Message { table: Table::Sending(std::mem::take(table)), reason: None };
     let result = with(&mut message, f);
     if let Table::Sending(sent) = message.table {

@@ -158,8 +158,7 @@ pub(crate) fn decode_from<T: DeserializeOwned>(
     if let Some(result) = numbers::decode(bytes) {
         return result.map_err(|reason| DecodeError::new::<T>(what, reason));
     }
-    let (result, reason) =
-        handles::with_received(handles, || postcard::take_from_bytes(bytes));
+    let (result, reason) = handles::with_received(handles, || postcard::take_from_bytes(bytes));
     let (value, rest) = result.map_err(|error| {
         let reason = reason.unwrap_or_else(|| explain(error));
         DecodeError::new::<T>(what, reason)

@@ -8,11 +8,11 @@ use std::thread::Thread;
 use procession_sys::Handle;
 use serde::de::DeserializeOwned;
 
+use super::TaskError;
 use super::engine::{Awaited, Engine};
 use super::ledger::Sink;
-use super::result::decode_copy;
-use super::TaskError;
 use super::record::{self, Record};
+use super::result::decode_copy;
 use crate::codec::DecodeError;
 
 /// The outcomes of many tasks. Those that came together are kept together, as they came.
@@ -25,10 +25,8 @@ pub(super) type Hook = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 pub(super) struct State {
-    /// What was settled and not taken away, by the index of its first task.
-    settled: BTreeMap<usize, Run>,
-    /// The same, in the order in which it was settled, if that is the order in which it is taken.
-    order: Option<VecDeque<Run>>,
+    /// What was settled and not taken away.
+    kept: Kept,
     /// How many there are, and how many of them were settled and taken away.
     count: usize,
     settled_count: usize,
@@ -40,6 +38,33 @@ pub(super) struct State {
     threads: Vec<Thread>,
     pub(super) wakers: Vec<Waker>,
     pub(super) hooks: Vec<Hook>,
+}
+
+/// How outcomes are kept depends on how they are taken.
+enum Kept {
+    /// All at once, when all are there: with the index of the first task of each run, sorted then.
+    All(Vec<(usize, Run)>),
+    /// One after the other, by the index of the first task.
+    InOrder(BTreeMap<usize, Run>),
+    /// One after the other, as they were settled.
+    AsTheyCome(VecDeque<Run>),
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+/// In which order outcomes are taken from a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// All at once.
+    All,
+    /// One after the other, in the order of the tasks.
+    OfTasks,
+    /// One after the other, in the order in which they end.
+    OfEnds,
 }
 
 /// The outcomes of some tasks that follow each other.
@@ -102,9 +127,8 @@ impl Run {
     fn has_failed(&self) -> bool {
         let Self::Ran { records, start, count, worker, .. } = self else { return true };
         let mut rest = &records[*start..];
-        (0..*count).any(|_| {
-            record::take(&mut rest).is_none_or(|record| record.value(*worker).is_err())
-        })
+        (0..*count)
+            .any(|_| record::take(&mut rest).is_none_or(|record| record.value(*worker).is_err()))
     }
 }
 
@@ -119,9 +143,14 @@ fn decode<R: DeserializeOwned>(
 }
 
 impl Batch {
-    /// An empty batch; `unordered` if its outcomes are taken in the order in which tasks end.
-    pub(super) fn new(engine: &Arc<Engine>, unordered: bool) -> Arc<Self> {
-        let state = State { order: unordered.then(VecDeque::new), ..State::default() };
+    /// An empty batch.
+    pub(super) fn new(engine: &Arc<Engine>, order: Order) -> Arc<Self> {
+        let kept = match order {
+            Order::All => Kept::All(Vec::new()),
+            Order::OfTasks => Kept::InOrder(BTreeMap::new()),
+            Order::OfEnds => Kept::AsTheyCome(VecDeque::new()),
+        };
+        let state = State { kept, ..State::default() };
         Arc::new(Self { state: Mutex::new(state), engine: Arc::downgrade(engine) })
     }
 
@@ -147,11 +176,12 @@ impl Batch {
     fn settle(&self, first: usize, run: Run) {
         let mut state = self.state();
         state.settled_count += run.count();
-        match &mut state.order {
-            Some(order) => order.push_back(run),
-            None => {
-                state.settled.insert(first, run);
+        match &mut state.kept {
+            Kept::All(runs) => runs.push((first, run)),
+            Kept::InOrder(runs) => {
+                runs.insert(first, run);
             }
+            Kept::AsTheyCome(runs) => runs.push_back(run),
         }
         self.tell(state);
     }
@@ -159,6 +189,9 @@ impl Batch {
     fn tell(&self, mut state: MutexGuard<'_, State>) {
         let threads = std::mem::take(&mut state.threads);
         let (wakers, hooks) = if state.is_over() {
+            if let Kept::All(runs) = &mut state.kept {
+                runs.sort_by_key(|(first, _)| *first); // nearly sorted already
+            }
             (std::mem::take(&mut state.wakers), std::mem::take(&mut state.hooks))
         } else {
             Default::default()
@@ -188,44 +221,58 @@ impl State {
 
     /// Tells whether the next one can be taken away.
     pub(super) fn has_next(&self) -> bool {
-        match &self.order {
-            Some(order) => !order.is_empty(),
-            None => self.settled.first_key_value().is_some_and(|(at, _)| *at == self.taken_count),
+        match &self.kept {
+            Kept::All(_) => false,
+            Kept::InOrder(runs) => {
+                runs.first_key_value().is_some_and(|(first, _)| *first == self.taken_count)
+            }
+            Kept::AsTheyCome(runs) => !runs.is_empty(),
         }
     }
 
-    /// Takes the next one away: the first, or the one that ended first.
+    /// Takes the next one away, in a batch from which they are taken one after the other.
     pub(super) fn take_next<R: DeserializeOwned>(&mut self) -> Option<Result<R, TaskError>> {
         if !self.has_next() {
             return None;
         }
-        let mut run = match &mut self.order {
-            Some(order) => order.pop_front()?,
-            None => self.settled.pop_first()?.1,
+        let mut run = match &mut self.kept {
+            Kept::All(_) => return None,
+            Kept::InOrder(runs) => runs.pop_first()?.1,
+            Kept::AsTheyCome(runs) => runs.pop_front()?,
         };
         let value = run.decode_next();
         self.taken_count += 1;
         if run.count() > 0 {
-            match &mut self.order {
-                Some(order) => order.push_front(run),
-                None => {
-                    self.settled.insert(self.taken_count, run);
+            match &mut self.kept {
+                Kept::All(_) => {}
+                Kept::InOrder(runs) => {
+                    runs.insert(self.taken_count, run);
                 }
+                Kept::AsTheyCome(runs) => runs.push_front(run),
             }
         }
         Some(value)
+    }
+
+    /// Those of which all are taken at once.
+    fn all(&self) -> impl Iterator<Item = &Run> {
+        let runs = match &self.kept {
+            Kept::All(runs) => &runs[..],
+            Kept::InOrder(_) | Kept::AsTheyCome(_) => &[],
+        };
+        runs.iter().map(|(_, run)| run)
     }
 
     /// Decodes all, in the order of the tasks.
     pub(super) fn decode_all<R: DeserializeOwned>(
         &self,
     ) -> impl Iterator<Item = Result<R, TaskError>> {
-        self.settled.values().flat_map(Run::decode_all)
+        self.all().flat_map(Run::decode_all)
     }
 
-    /// Tells whether one that is settled has no value.
+    /// Tells whether one has no value.
     pub(super) fn has_failed(&self) -> bool {
-        self.settled.values().any(Run::has_failed)
+        self.all().any(Run::has_failed)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::batch::Batch;
+use super::batch::{Batch, Order};
 use super::engine::Engine;
 use super::imap::Imap;
 use super::map_result::MapResult;
@@ -263,7 +263,7 @@ impl<'a> TaskOptions<'a> {
         limits: Limits,
         items: impl Iterator<Item = Args>,
     ) -> MapResult<R> {
-        let batch = Batch::new(self.engine, false);
+        let batch = Batch::new(self.engine, Order::All);
         let mut items = items;
         let (least, most) = items.size_hint();
         let mut collected = Vec::new();
@@ -296,7 +296,7 @@ impl<'a> TaskOptions<'a> {
         I: IntoIterator<Item = T>,
         F::Output: Serialize + DeserializeOwned,
     {
-        self.lazy(function, items, false)
+        self.lazy(function, items, Order::OfTasks)
     }
 
     /// As [`imap`](Self::imap), with values in the order in which tasks end.
@@ -311,14 +311,14 @@ impl<'a> TaskOptions<'a> {
         I: IntoIterator<Item = T>,
         F::Output: Serialize + DeserializeOwned,
     {
-        self.lazy(function, items, true)
+        self.lazy(function, items, Order::OfEnds)
     }
 
     fn lazy<F, T, I>(
         &self,
         function: F,
         items: I,
-        unordered: bool,
+        order: Order,
     ) -> Imap<impl Iterator<Item = (T,)> + use<F, T, I>, (T,), F::Output>
     where
         F: Target<(T,)>,
@@ -332,7 +332,7 @@ impl<'a> TaskOptions<'a> {
             Err(error) => (Err(error), Limits::default()),
         };
         let source = items.into_iter().map(one_argument as fn(T) -> (T,));
-        Imap::new(self.engine, name, source, limits, self.chunk().unwrap_or(1).max(1), unordered)
+        Imap::new(self.engine, name, source, limits, self.chunk().unwrap_or(1).max(1), order)
     }
 }
 

@@ -195,15 +195,13 @@ impl<'a> Many<'a> {
         self.ready.push(Work { number, function, items, count, handles, timeout, retries });
         if self.ready.len() >= PIECES || self.ready_bytes >= BYTES {
             self.ready_bytes = 0;
-            self.engine.submit(std::mem::take(&mut self.ready));
+            self.engine.submit_some(std::mem::take(&mut self.ready));
         }
     }
 
     /// Submits what has not been.
     pub(super) fn finish(mut self) {
         self.cut(Vec::new());
-        if !self.ready.is_empty() {
-            self.engine.submit(std::mem::take(&mut self.ready));
-        }
+        self.engine.submit(std::mem::take(&mut self.ready));
     }
 }
