@@ -15,6 +15,7 @@ mod host;
 mod idle;
 mod limits;
 mod many;
+mod named;
 mod pipe;
 mod process;
 mod queue;

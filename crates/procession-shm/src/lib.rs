@@ -8,6 +8,7 @@
 //! | `gate` | where processes sleep until something has changed |
 //! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
 //! | `bytes` | plain bytes, with and without a lock |
+//! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
 //!
 //! Nothing here starts a process. A peer may be dead, and it may be hostile: what is read from
@@ -29,6 +30,7 @@ pub mod condition;
 pub mod event;
 mod gate;
 pub mod lock;
+pub mod named;
 pub mod queue;
 mod ring;
 pub mod rlock;

@@ -61,7 +61,9 @@ pub use queue::{
     GetError, GetTimeoutError, Iter, PutError, PutTimeoutError, Queue, QueueJoinError,
     TaskDoneError, TryGetError, TryPutError,
 };
-pub use shared::{Array, ArrayGuard, Mutex, MutexGuard, SharedMemory, Value, ValueGuard};
+pub use shared::{
+    Array, ArrayGuard, Leftover, Mutex, MutexGuard, NameError, SharedMemory, Value, ValueGuard,
+};
 pub use start::{Group, StartError};
 pub use sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, ConditionGuard, Event, Lock, LockGuard,
