@@ -1,5 +1,6 @@
 //! The public API, under every start method.
 
+mod bad_input;
 mod child;
 mod context;
 mod copy;

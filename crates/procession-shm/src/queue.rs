@@ -134,7 +134,7 @@ pub enum GetError {
     Empty,
     /// What was there is no message; it was thrown away.
     Garbage,
-    /// The system refused the handles of a message, which is still there.
+    /// The system has no memory for a message, or refused its handles; it is still there.
     Io(io::Error),
 }
 
@@ -352,7 +352,7 @@ impl Queue {
         if guard.from_dead {
             words.gets.store(message.sequence, Ordering::Release);
         }
-        ring.read(message, bytes);
+        ring.read(message, bytes).map_err(GetError::Io)?;
         let handles = match self.handles_of(message, bytes) {
             Ok(handles) => handles,
             Err(GetError::Garbage) => {

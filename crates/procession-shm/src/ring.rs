@@ -360,11 +360,13 @@ impl<M: Memory> Ring<'_, M> {
         Ok(Message { region, position, sequence, length, has_handles })
     }
 
-    /// Copies a message out; the readers' lock is held.
-    pub(crate) fn read(&self, message: Message, bytes: &mut Vec<u8>) {
+    /// Copies a message out; the readers' lock is held. An error if there is no memory for it.
+    pub(crate) fn read(&self, message: Message, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.try_reserve(message.length.saturating_sub(bytes.len()))?;
         // What is there already is overwritten: only more of it costs.
         bytes.resize(message.length, 0);
         self.copy_out(message.region, message.position + HEADER, bytes);
+        Ok(())
     }
 
     /// Takes a message away; the readers' lock is held.
@@ -500,7 +502,7 @@ mod tests {
     fn take<M: Memory>(ring: &Ring<'_, M>) -> Option<Vec<u8>> {
         let message = ring.first().expect("no garbage")?;
         let mut bytes = Vec::new();
-        ring.read(message, &mut bytes);
+        ring.read(message, &mut bytes).expect("memory");
         ring.remove(message);
         Some(bytes)
     }
@@ -576,7 +578,7 @@ mod tests {
             if let Ok(Some(message)) = ring.first() {
                 assert!(message.length <= LONGEST);
                 if message.length < 1 << 16 {
-                    ring.read(message, &mut Vec::new());
+                    ring.read(message, &mut Vec::new()).expect("memory");
                 }
             }
             let _ = ring.is_empty();
