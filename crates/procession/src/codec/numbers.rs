@@ -68,9 +68,16 @@ fn take<E: Pod>(bytes: &mut &[u8]) -> Result<Vec<E>, String> {
         return Err(format!("it claims {length} elements, but only {} bytes follow", rest.len()));
     };
     let count = numbers.len() / size_of::<E>();
-    let mut vector =
-        bytemuck::allocation::try_zeroed_vec::<E>(count).map_err(|()| no_memory(numbers.len()))?;
-    bytemuck::cast_slice_mut::<E, u8>(&mut vector).copy_from_slice(numbers);
+    let mut vector = Vec::new();
+    vector.try_reserve_exact(count).map_err(|_| no_memory(numbers.len()))?;
+    match bytemuck::try_cast_slice::<u8, E>(numbers) {
+        Ok(aligned) => vector.extend_from_slice(aligned),
+        Err(_) => vector.extend(numbers.chunks_exact(size_of::<E>()).map(read_unaligned::<E>)),
+    }
     *bytes = rest;
     Ok(vector)
+}
+
+fn read_unaligned<E: Pod>(bytes: &[u8]) -> E {
+    bytemuck::pod_read_unaligned(bytes)
 }
