@@ -30,6 +30,9 @@ mod codec;
 mod context;
 mod error;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handoff;
 mod object;
 mod pipe;
