@@ -27,9 +27,10 @@ use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use procession_sys::process::{self, current_pid};
+use procession_sys::ready::Bell;
 use procession_sys::shared::{self, Mapping};
 use procession_sys::{BorrowedHandle, Handle, borrow, runtime};
 
@@ -160,6 +161,8 @@ pub(crate) struct Core {
     pub(crate) watched: AtomicU64,
     sweep: fn(&Core, Participant),
     wake: fn(&Core),
+    /// Rung whenever all are woken, for those who do not sleep at a gate.
+    bell: OnceLock<Arc<Bell>>,
 }
 
 /// A segment with a `B` in it.
@@ -219,9 +222,9 @@ impl Core {
             sweep: |core, dead| {
                 B::sweep(core, dead);
                 core.roster().free(dead.number);
-                core.body::<B>().wake();
             },
             wake: |core| core.body::<B>().wake(),
+            bell: OnceLock::new(),
         }
     }
 
@@ -266,7 +269,9 @@ impl Core {
 
     /// Returns this process's number, and joins first if it has none.
     pub(crate) fn me(self: &Arc<Self>) -> Result<Number, SegmentError> {
-        let membership = self.membership.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the Release in `join`: whoever reads this number in a word
+        // that this thread writes has to see the claim that another thread has made.
+        let membership = self.membership.load(Ordering::Acquire);
         if membership as u32 != 0 && (membership >> 32) as u32 == runtime::known_copies() {
             return Ok(membership as u32);
         }
@@ -276,10 +281,15 @@ impl Core {
     #[cold]
     fn join(self: &Arc<Self>) -> Result<Number, SegmentError> {
         let local = local()?;
-        let _alone = lock(&local.open);
+        let mut open = lock(&local.open);
         let membership = self.membership.load(Ordering::Relaxed);
         if membership as u32 != 0 && (membership >> 32) as u32 == local.copies {
             return Ok(membership as u32);
+        }
+        // Invariant 3: in a forked copy, what the original had open is not known as such yet.
+        let known = open.entry(shared::identity(self.handle())?).or_default();
+        if known.strong_count() == 0 {
+            *known = Arc::downgrade(self);
         }
         let (pid, namespace) = (current_pid(), process::namespace()?);
         let start = process::start_time(pid).ok_or_else(|| {
@@ -297,10 +307,23 @@ impl Core {
             JoinFailed::OtherNamespace => SegmentError::OtherNamespace,
         })?;
         let membership = (u64::from(local.copies) << 32) | u64::from(number);
-        self.membership.store(membership, Ordering::Relaxed);
+        self.membership.store(membership, Ordering::Release);
         // Whoever sleeps has to have this process watched from now on.
-        (self.wake)(self);
+        self.wake_all();
         Ok(number)
+    }
+
+    /// Wakes everybody who waits on this segment, to look again.
+    fn wake_all(&self) {
+        (self.wake)(self);
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
+    }
+
+    /// Has `bell` rung from now on whenever all are woken, unless there is one.
+    pub(crate) fn set_bell(&self, bell: &Arc<Bell>) {
+        self.bell.get_or_init(|| Arc::clone(bell));
     }
 
     /// Sweeps everybody who is dead, and returns how many those were.
@@ -372,6 +395,7 @@ impl Watched for Core {
 
     fn sweep(&self, dead: Participant) {
         (self.sweep)(self, dead);
+        self.wake_all();
     }
 }
 
