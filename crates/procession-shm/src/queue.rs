@@ -3,8 +3,10 @@
 //! # Layout
 //!
 //! ```text
-//! put lock │ get lock │ gates: readers, writers, joiners │ limit │ closed │ pollers │ crowded
-//! puts │ gets │ done │ tickets │ rings (see `ring`) │ taken[place]
+//! put lock │ puts │ tickets                                                       one cache line
+//! get lock │ gets                                                                 another
+//! gates: readers, writers, joiners │ limit │ closed │ pollers │ crowded │ done    changed seldom
+//! rings (see `ring`) │ taken[place]
 //! ```
 //!
 //! `puts`, `gets` and `done` count messages from the beginning. `taken` is how many messages a
@@ -54,7 +56,7 @@ use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords};
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
 use crate::roster::{Number, OwnCount, PLACES, Participant, place_of};
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, NewLine, Segment, SegmentError};
 use crate::wait::block;
 use crate::watch::Watched;
 
@@ -66,8 +68,14 @@ pub const LONGEST: usize = ring::LONGEST - size_of::<u64>();
 
 #[repr(C)]
 struct Words {
+    writing: NewLine,
     put: LockWords,
+    puts: AtomicU64,
+    tickets: AtomicU64,
+    reading: NewLine,
     get: LockWords,
+    gets: AtomicU64,
+    seldom: NewLine,
     readers: Gate,
     writers: Gate,
     joiners: Gate,
@@ -75,10 +83,7 @@ struct Words {
     closed: AtomicU32,
     pollers: AtomicU32,
     crowded: AtomicU32,
-    puts: AtomicU64,
-    gets: AtomicU64,
     done: AtomicU64,
-    tickets: AtomicU64,
     rings: ring::Words,
     taken: [OwnCount; PLACES],
 }
