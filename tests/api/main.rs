@@ -18,6 +18,8 @@ mod limits;
 mod many;
 mod named;
 mod pipe;
+mod pool;
+mod pool_ends;
 mod process;
 mod queue;
 mod runtime;

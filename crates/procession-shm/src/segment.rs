@@ -85,7 +85,9 @@ pub(crate) unsafe trait Body: Sync + 'static {
     /// How much of the tail has memory from the beginning; the rest gets it when it is needed.
     const BACKED: usize = usize::MAX;
 
-    /// Takes the dead one's number out of every word. May run several times, and at once.
+    /// Takes the dead one's number out of every word. May run several times, at once, and late: when
+    /// another has swept already and a newcomer has the place. So what is found by a place is the
+    /// dead one's only if its number stands there, or its claim is seen after what is changed.
     fn sweep(core: &Core, dead: Participant)
     where
         Self: Sized;

@@ -5,6 +5,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `clock` | a clock that all processes read alike |
 //! | `futex` | sleeping on a word that processes share |
 //! | `image` | the running executable: what lies in it, and which build it is |
 //! | `inherited` | what a child has from its maker: user, session, limits |
@@ -40,6 +41,6 @@ mod exit_status;
 pub use exit_status::ExitStatus;
 pub use os::{BorrowedHandle, Handle, borrow};
 pub use os::{
-    futex, image, inherited, memory, named, process, ready, runtime, settings, shared, start,
-    tether, wire,
+    clock, futex, image, inherited, memory, named, process, ready, runtime, settings, shared,
+    start, tether, wire,
 };

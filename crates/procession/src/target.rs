@@ -176,6 +176,9 @@ pub(crate) struct TargetName {
     type_hash: u64,
 }
 
+/// How long a name is as bytes.
+pub(crate) const NAME_BYTES: usize = size_of::<Identity>() + 16;
+
 /// Why a target has no name, or a name no target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NameError {
@@ -231,6 +234,28 @@ impl TargetName {
             .offset_of(&raw const *entry as usize)
             .ok_or(NameError::OutsideMainImage(type_name))?;
         Ok(Self { identity: image.identity(), offset, type_hash: hash(entry.type_id) })
+    }
+
+    /// The name as bytes of a fixed length.
+    pub(crate) fn to_bytes(self) -> [u8; NAME_BYTES] {
+        let mut bytes = [0; NAME_BYTES];
+        let (identity, rest) = bytes.split_at_mut(self.identity.len());
+        identity.copy_from_slice(&self.identity);
+        rest[..8].copy_from_slice(&self.offset.to_ne_bytes());
+        rest[8..].copy_from_slice(&self.type_hash.to_ne_bytes());
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (identity, rest) = bytes.split_first_chunk()?;
+        let (offset, rest) = rest.split_first_chunk()?;
+        let type_hash = rest.try_into().ok()?;
+        Some(Self {
+            identity: *identity,
+            offset: u64::from_ne_bytes(*offset),
+            type_hash: u64::from_ne_bytes(type_hash),
+        })
     }
 
     /// Finds the target in this process.

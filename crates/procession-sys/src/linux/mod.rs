@@ -1,5 +1,6 @@
 //! Linux: pidfds, memfds, `SEQPACKET` sockets, epoll.
 
+pub mod clock;
 pub mod futex;
 pub mod image;
 pub mod inherited;

@@ -78,6 +78,56 @@ fn change(memory: impl AsFd, mode: FallocateFlags, offset: usize, length: usize)
     }
 }
 
+/// Reads from `memory` without mapping it, so that nothing in it can be a fatal signal. Fills the
+/// buffer.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::UnexpectedEof`] when it ends before. Others when the system refuses.
+pub fn read_at(memory: impl AsFd, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match rustix::io::pread(&memory, &mut *buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                buffer = &mut buffer[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes to `memory` without mapping it.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::WriteZero`] when it ends before. Others when the system refuses.
+pub fn write_at(memory: impl AsFd, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(&memory, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Returns how long `memory` is.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn length(memory: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(memory)?.st_size.cast_unsigned())
+}
+
 /// Returns how many bytes of `memory` have memory behind them.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! It keeps the seam honest: what compiles against this compiles against any system. PLATFORM.md
 //! says what each system will need.
 
+pub mod clock;
 pub mod futex;
 pub mod image;
 pub mod inherited;

@@ -314,6 +314,25 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
     }));
 }
 
+/// A panic that was caught.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    pub(crate) message: String,
+    pub(crate) location: String,
+    pub(crate) backtrace: String,
+}
+
+/// Runs `f` in a child whose target runs, and catches its panic, with where that was.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
+    PANIC.set(Some(Default::default()));
+    std::panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let message = message_of(&*payload);
+        let (location, backtrace) = PANIC.take().unwrap_or_default();
+        PANIC.set(Some(Default::default()));
+        Caught { message, location, backtrace }
+    })
+}
+
 /// Runs a target, and turns whatever it does into a report.
 pub(crate) fn run_reporting(
     wire: &'static Wire,
