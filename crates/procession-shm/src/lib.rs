@@ -6,8 +6,10 @@
 //! | `roster` | who takes part: numbers that are never used again |
 //! | `watch` | notices the death of those who take part, and has it swept up |
 //! | `gate` | where processes sleep until something has changed |
+//! | `hunger` | who has waited long is let through |
 //! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
 //! | `bytes` | plain bytes, with and without a lock |
+//! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
 //! | `slots` | work that one process offers, and others take and answer |
 //! | `store` | blocks of bytes that one process writes and others copy out |
@@ -30,7 +32,9 @@ pub mod bytes;
 pub mod condition;
 pub mod event;
 mod gate;
+mod hunger;
 pub mod lock;
+pub mod named;
 pub mod queue;
 mod ring;
 pub mod rlock;

@@ -66,6 +66,8 @@ pub enum Error {
     SetStartMethod(crate::SetStartMethodError),
     /// An object in shared memory could not be made.
     Create(crate::CreateError),
+    /// Shared memory under a name could not be had.
+    Name(crate::NameError),
     /// A process died while it held a lock. The guard is gone: the lock is free again.
     OwnerDied(crate::OwnerDied<()>),
     /// Something was given up that was not held.
@@ -132,6 +134,7 @@ from! {
     QueueJoin(crate::QueueJoinError)
     SetStartMethod(crate::SetStartMethodError)
     Create(crate::CreateError)
+    Name(crate::NameError)
     NotHeld(crate::NotHeldError)
     Barrier(crate::BarrierError)
     OutOfBounds(crate::OutOfBounds)

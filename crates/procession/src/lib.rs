@@ -32,6 +32,9 @@ mod codec;
 mod context;
 mod error;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handoff;
 mod object;
 mod pipe;
@@ -68,7 +71,9 @@ pub use queue::{
     GetError, GetTimeoutError, Iter, PutError, PutTimeoutError, Queue, QueueJoinError,
     TaskDoneError, TryGetError, TryPutError,
 };
-pub use shared::{Array, ArrayGuard, Mutex, MutexGuard, SharedMemory, Value, ValueGuard};
+pub use shared::{
+    Array, ArrayGuard, Leftover, Mutex, MutexGuard, NameError, SharedMemory, Value, ValueGuard,
+};
 pub use start::{Group, StartError};
 pub use sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, ConditionGuard, Event, Lock, LockGuard,

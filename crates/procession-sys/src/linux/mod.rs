@@ -5,6 +5,7 @@ pub mod futex;
 pub mod image;
 pub mod inherited;
 pub mod memory;
+pub mod named;
 pub mod process;
 pub mod ready;
 pub mod runtime;

@@ -137,6 +137,12 @@ pub fn backed(memory: impl AsFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(memory)?.st_blocks.cast_unsigned().saturating_mul(512))
 }
 
+/// Tells whether nobody can cut `memory` short.
+#[must_use]
+pub fn is_sealed(memory: impl AsFd) -> bool {
+    rustix::fs::fcntl_get_seals(memory).is_ok_and(|seals| seals.contains(SEALS))
+}
+
 /// Tells one memory from another, whichever handle on it is asked.
 ///
 /// # Errors
@@ -177,7 +183,6 @@ impl Mapping {
     ///
     /// As [`new`](Self::new).
     pub fn sparse(memory: impl AsFd, backed: usize) -> io::Result<Self> {
-        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         let seals = rustix::fs::fcntl_get_seals(&memory)
             .map_err(|_| invalid("the descriptor is not shared memory"))?;
         if !seals.contains(SEALS) || seals.contains(SealFlags::WRITE) {
@@ -187,6 +192,15 @@ impl Mapping {
         if rustix::fs::fstatfs(&memory)?.f_type != TMPFS_MAGIC {
             return Err(invalid("the shared memory is not ordinary memory"));
         }
+        Self::map(memory, backed)
+    }
+
+    /// Maps memory that may be cut short at any time, for who answers for that.
+    pub(crate) fn unsealed(memory: impl AsFd) -> io::Result<Self> {
+        Self::map(memory, usize::MAX)
+    }
+
+    fn map(memory: impl AsFd, backed: usize) -> io::Result<Self> {
         let status = rustix::fs::fstat(&memory)?;
         // A hole would be filled when it is touched, and if it cannot be, by a fatal signal.
         let needed = status.st_size.cast_unsigned().min(backed as u64);
@@ -218,6 +232,10 @@ impl Mapping {
     pub fn length(&self) -> usize {
         self.length
     }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 impl Drop for Mapping {
