@@ -306,7 +306,11 @@ fn many_tasks(what: &str, single: bool) -> Result<Box<dyn FnMut()>, Box<dyn Erro
             let least = if single { 1 } else { 10_000 };
             Box::new(move || {
                 let values: Vec<u64> = threads.install(|| {
-                    (0..TASKS as usize).into_par_iter().with_max_len(least).map(|n| nothing(n as u64)).collect()
+                    (0..TASKS as usize)
+                        .into_par_iter()
+                        .with_max_len(least)
+                        .map(|n| nothing(n as u64))
+                        .collect()
                 });
                 black_box(values);
             })
