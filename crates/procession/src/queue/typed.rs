@@ -53,7 +53,7 @@ use crate::object::{CreateError, deadline, taking_part};
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub struct Queue<M> {
-    shared: Arc<shm::Queue>,
+    pub(super) shared: Arc<shm::Queue>,
     messages: PhantomData<fn(M) -> M>,
 }
 
@@ -240,7 +240,7 @@ impl<M: Serialize> Queue<M> {
     }
 }
 
-fn put_error<M>(error: shm::PutError, length: usize, handles: usize) -> TryPutError {
+pub(super) fn put_error<M>(error: shm::PutError, length: usize, handles: usize) -> TryPutError {
     match error {
         shm::PutError::Closed => TryPutError::Closed,
         shm::PutError::Full => TryPutError::Full,
