@@ -244,8 +244,10 @@ impl Object for Queue {
         match which % 8 {
             0 => drop(self.put(&vec![which; size], &[], true, soon())),
             1 => drop(self.get(&mut bytes, true, soon())),
-            2 => drop(self.put(&vec![which; size], &[self.bell()], false, None)),
-            3 => drop(self.get(&mut bytes, false, None)),
+            2 => drop(self.put(&vec![which; size], &[self.bell()], true, soon())),
+            // Not one that does not wait for messages: it waits for its turn, which garbage gives to
+            // somebody else, for some seconds.
+            3 => drop(self.get(&mut bytes, true, soon())),
             4 => {
                 let _ = (self.len(), self.is_empty(), self.is_full(), self.is_closed());
             }
@@ -257,8 +259,11 @@ impl Object for Queue {
                 let _ = self.prepare_wait();
             }
         }
-        if which == 100 {
-            self.close();
+        match which {
+            100 => self.close(),
+            101 => drop(self.put_more(&[which; 90], &[30, 60, 90], usize::from(which) % 3)),
+            102 => self.get_more(5, &mut bytes, &mut Vec::new()),
+            _ => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::typed::put_error;
+use super::typed::{BUFFER, keep, put_error};
 use super::{GetError, PutError, Queue};
 use crate::codec::{self, Encoded};
 
@@ -117,9 +117,21 @@ impl<M: Serialize> Queue<M> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn put_many(&self, messages: &[M]) -> Result<(), PutManyError> {
-        let (mut put, mut bytes, mut ends) = (0, Vec::new(), Vec::new());
+        let (mut bytes, mut ends) = (BUFFER.take(), Vec::new());
+        let result = self.put_turns(messages, &mut bytes, &mut ends);
+        keep(bytes);
+        result
+    }
+
+    fn put_turns(
+        &self,
+        messages: &[M],
+        bytes: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> Result<(), PutManyError> {
+        let mut put = 0;
         while let Some(first) = messages.get(put) {
-            encode_some(&messages[put..], &mut bytes, &mut ends);
+            encode_some(&messages[put..], bytes, ends);
             if ends.is_empty() {
                 // One with handles, or one that has no bytes at all.
                 self.put(first).map_err(|error| PutManyError { put, error })?;
@@ -127,7 +139,7 @@ impl<M: Serialize> Queue<M> {
             }
             let mut done = 0;
             while done < ends.len() {
-                let count = self.shared.put_more(&bytes, &ends, done);
+                let count = self.shared.put_more(bytes, ends, done);
                 if count == 0 {
                     let begin = if done == 0 { 0 } else { ends[done - 1] };
                     let message = &bytes[begin..ends[done]];
@@ -190,8 +202,10 @@ impl<M: DeserializeOwned> Queue<M> {
             Err(error @ GetError::Decode(_)) => failed = Some(error),
             Err(error) => return Err(GetManyError { messages, error }),
         }
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let (mut bytes, mut ends) = (BUFFER.take(), Vec::new());
+        bytes.clear();
         self.shared.get_more(most - 1, &mut bytes, &mut ends);
+        messages.reserve(ends.len());
         let mut begin = 0;
         for end in ends {
             match codec::decode(&bytes[begin..end], Vec::new(), "the message") {
@@ -200,6 +214,7 @@ impl<M: DeserializeOwned> Queue<M> {
             }
             begin = end;
         }
+        keep(bytes);
         match failed {
             None => Ok(messages),
             Some(error) => Err(GetManyError { messages, error }),

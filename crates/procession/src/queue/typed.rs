@@ -59,7 +59,7 @@ pub struct Queue<M> {
 
 thread_local! {
     /// A buffer for a message, kept between calls.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    pub(super) static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What is kept of a buffer that one long message has made large.
@@ -255,7 +255,7 @@ pub(super) fn put_error<M>(error: shm::PutError, length: usize, handles: usize) 
     }
 }
 
-fn keep(mut buffer: Vec<u8>) {
+pub(super) fn keep(mut buffer: Vec<u8>) {
     if buffer.capacity() > KEPT {
         buffer = Vec::new();
     }
