@@ -322,13 +322,17 @@ pub(crate) struct Caught {
     pub(crate) backtrace: String,
 }
 
-/// Runs `f` in a child whose target runs, and catches its panic, with where that was.
-pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
+/// Has panics of this thread, in a child whose target runs, remembered as the target's are.
+pub(crate) fn remember_panics() {
     PANIC.set(Some(Default::default()));
+}
+
+/// Runs `f` on a thread whose panics are remembered, and catches its panic, with where that was.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
     std::panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let message = message_of(&*payload);
         let (location, backtrace) = PANIC.take().unwrap_or_default();
-        PANIC.set(Some(Default::default()));
+        remember_panics();
         Caught { message, location, backtrace }
     })
 }

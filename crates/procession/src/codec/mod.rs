@@ -122,12 +122,12 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
         let result = value.serialize(&mut serializer);
         (serializer.output.0, result)
     });
-    let (written, result) = result;
+    let ((written, result), reason) = result;
     encoded.bytes = written;
     result.map_err(|error| {
         encoded.bytes.truncate(bytes);
         encoded.handles.truncate(handles);
-        let reason = handles::take_reason().unwrap_or_else(|| explain(error));
+        let reason = reason.unwrap_or_else(|| explain(error));
         EncodeError::new::<T>(what, reason)
     })
 }
@@ -158,9 +158,9 @@ pub(crate) fn decode_from<T: DeserializeOwned>(
     if let Some(result) = numbers::decode(bytes) {
         return result.map_err(|reason| DecodeError::new::<T>(what, reason));
     }
-    let result = handles::with_received(handles, || postcard::take_from_bytes(bytes));
+    let (result, reason) = handles::with_received(handles, || postcard::take_from_bytes(bytes));
     let (value, rest) = result.map_err(|error| {
-        let reason = handles::take_reason().unwrap_or_else(|| explain(error));
+        let reason = reason.unwrap_or_else(|| explain(error));
         DecodeError::new::<T>(what, reason)
     })?;
     *bytes = rest;

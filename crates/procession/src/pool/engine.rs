@@ -145,6 +145,20 @@ impl Engine {
         self.see_to_polling();
     }
 
+    /// As [`submit`](Self::submit), for who submits more in a moment: collects meanwhile itself, so
+    /// that the keeper is not woken for it.
+    pub(crate) fn submit_some(&self, work: Vec<Work>) {
+        self.backend.submit(work);
+        if self.backend.needs_polling() && self.take_helm(false) {
+            self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
+            let mut helm = lock(&self.helm);
+            helm.taken = false;
+            if !helm.waiting.is_empty() {
+                self.call_next(helm);
+            }
+        }
+    }
+
     /// Settles a piece that never gets to the backend.
     pub(crate) fn refuse(&self, sink: Arc<dyn Sink>, index: usize, error: TaskError) {
         let number = self.ledger.open(sink, index, 1);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::TaskError;
-use super::batch::{Batch, Next};
+use super::batch::{Batch, Next, Order};
 use super::engine::Engine;
 use super::submit::{Limits, Many};
 use crate::codec::Arguments;
@@ -39,12 +39,12 @@ impl<I, Args, R> Imap<I, Args, R> {
         source: I,
         limits: Limits,
         chunk: u32,
-        unordered: bool,
+        order: Order,
     ) -> Self {
         Self {
             source: Some(source),
             engine: Arc::clone(engine),
-            batch: Batch::new(engine, unordered),
+            batch: Batch::new(engine, order),
             function,
             limits,
             chunk,
@@ -120,7 +120,7 @@ where
         self.engine.wait(&Next(&self.batch), None);
         self.under_way -= 1;
         let item = self.batch.state().take_next();
-        Some(item.map_or(Err(TaskError::Closed), |item| item.decode()))
+        Some(item.unwrap_or(Err(TaskError::Closed)))
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::batch::{All, Batch, Hook, Item};
+use super::batch::{All, Batch, Hook};
 use super::engine::{Awaited, Engine};
 use super::{ResultTimeoutError, TaskError};
 
@@ -59,7 +59,7 @@ impl<R> MapResult<R> {
     /// Tells whether all tasks are done, and all have not failed on the way to their values.
     #[must_use]
     pub fn successful(&self) -> bool {
-        self.ready() && !self.batch.state().items().any(Item::has_failed)
+        self.ready() && !self.batch.state().has_failed()
     }
 
     /// Waits until all tasks are done, at most for `timeout`; false if they are not then.
@@ -112,10 +112,10 @@ impl<R: DeserializeOwned> MapResult<R> {
         self.engine.wait(&All(&self.batch), None);
         let state = self.batch.state();
         if state.is_over() {
-            state.items().map(Item::decode).collect()
+            state.decode_all().collect()
         } else {
             // A forked copy, where nothing comes.
-            (0..state.len()).map(|_| Err(TaskError::Closed)).collect()
+            (0..state.count()).map(|_| Err(TaskError::Closed)).collect()
         }
     }
 
@@ -165,7 +165,7 @@ pub(super) fn read<R: DeserializeOwned>(batch: &Batch) -> Result<Vec<R>, TaskErr
     if !state.is_over() {
         return Err(TaskError::Closed); // a forked copy, where nothing comes
     }
-    state.items().map(Item::decode).collect()
+    state.decode_all().collect()
 }
 
 impl<R: DeserializeOwned> Future for MapResult<R> {

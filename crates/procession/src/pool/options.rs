@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::batch::Batch;
+use super::batch::{Batch, Order};
 use super::engine::Engine;
 use super::imap::Imap;
 use super::map_result::MapResult;
@@ -263,7 +263,7 @@ impl<'a> TaskOptions<'a> {
         limits: Limits,
         items: impl Iterator<Item = Args>,
     ) -> MapResult<R> {
-        let batch = Batch::new(self.engine, false);
+        let batch = Batch::new(self.engine, Order::All);
         let mut items = items;
         let (least, most) = items.size_hint();
         let mut collected = Vec::new();
@@ -296,7 +296,7 @@ impl<'a> TaskOptions<'a> {
         I: IntoIterator<Item = T>,
         F::Output: Serialize + DeserializeOwned,
     {
-        self.lazy(function, items, false)
+        self.lazy(function, items.into_iter().map(one_argument), Order::OfTasks)
     }
 
     /// As [`imap`](Self::imap), with values in the order in which tasks end.
@@ -311,28 +311,33 @@ impl<'a> TaskOptions<'a> {
         I: IntoIterator<Item = T>,
         F::Output: Serialize + DeserializeOwned,
     {
-        self.lazy(function, items, true)
+        self.lazy(function, items.into_iter().map(one_argument), Order::OfEnds)
     }
 
-    fn lazy<F, T, I>(
-        &self,
-        function: F,
-        items: I,
-        unordered: bool,
-    ) -> Imap<impl Iterator<Item = (T,)> + use<F, T, I>, (T,), F::Output>
+    /// As [`imap`](Self::imap), with a tuple of arguments for each call.
+    pub fn istarmap<F, Args, I>(&self, function: F, items: I) -> Imap<I::IntoIter, Args, F::Output>
     where
-        F: Target<(T,)>,
-        (T,): Arguments,
-        I: IntoIterator<Item = T>,
+        F: Target<Args>,
+        Args: Arguments,
+        I: IntoIterator<Item = Args>,
+        F::Output: Serialize + DeserializeOwned,
+    {
+        self.lazy(function, items.into_iter(), Order::OfTasks)
+    }
+
+    fn lazy<F, Args, I>(&self, function: F, source: I, order: Order) -> Imap<I, Args, F::Output>
+    where
+        F: Target<Args>,
+        Args: Arguments,
+        I: Iterator<Item = Args>,
         F::Output: Serialize + DeserializeOwned,
     {
         let _ = function;
-        let (name, limits) = match self.prepare::<F, (T,)>() {
+        let (name, limits) = match self.prepare::<F, Args>() {
             Ok((name, limits)) => (Ok(name), limits),
             Err(error) => (Err(error), Limits::default()),
         };
-        let source = items.into_iter().map(one_argument as fn(T) -> (T,));
-        Imap::new(self.engine, name, source, limits, self.chunk().unwrap_or(1).max(1), unordered)
+        Imap::new(self.engine, name, source, limits, self.chunk().unwrap_or(1).max(1), order)
     }
 }
 

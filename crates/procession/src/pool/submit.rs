@@ -19,8 +19,10 @@ use crate::target::{self, NAME_BYTES, Target};
 
 /// Up to this many bytes of arguments make one piece, if nobody has said how many items shall.
 const LONGEST_PIECE: usize = 24 * 1024;
-/// How many pieces are handed over at a time.
+/// How many pieces are handed over at a time, or how many bytes, whichever comes first: one by one
+/// they would wake a worker each, and all at once the first would wait for the last.
 const PIECES: usize = 32;
+const BYTES: usize = 8 * 1024;
 
 /// What is the same for some tasks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,11 +117,11 @@ pub(super) struct Many<'a> {
     /// How many items make a piece, and how many bytes at the most.
     items: u32,
     bytes: usize,
-    /// The piece that is being made: the index of its first item, how many, their bytes.
-    first: usize,
+    /// The piece that is being made: how many items, and their bytes.
     count: u32,
     encoded: Vec<u8>,
     ready: Vec<Work>,
+    ready_bytes: usize,
 }
 
 impl<'a> Many<'a> {
@@ -143,22 +145,18 @@ impl<'a> Many<'a> {
             limits,
             items: chunk.unwrap_or(u32::try_from(guess).unwrap_or(u32::MAX)),
             bytes: if chunk.is_some() { usize::MAX } else { LONGEST_PIECE },
-            first: 0,
             count: 0,
             encoded: Vec::new(),
             ready: Vec::new(),
+            ready_bytes: 0,
         }
     }
 
     /// Adds one call.
     pub(super) fn push<Args: Arguments>(&mut self, args: &Args) {
-        let index = self.batch.grow();
         let before = self.encoded.len();
         match encode(args, &mut self.encoded) {
             Ok(handles) if handles.is_empty() => {
-                if self.count == 0 {
-                    self.first = index;
-                }
                 self.count += 1;
                 if self.count >= self.items || self.encoded.len() >= self.bytes {
                     self.cut(Vec::new());
@@ -168,12 +166,13 @@ impl<'a> Many<'a> {
             Ok(handles) => {
                 let own = self.encoded.split_off(before);
                 self.cut(Vec::new());
-                (self.first, self.count, self.encoded) = (index, 1, own);
+                (self.count, self.encoded) = (1, own);
                 self.cut(handles);
             }
             Err(error) => {
                 // Items of a piece follow each other: this one is left out.
                 self.cut(Vec::new());
+                let index = self.batch.grow(1);
                 self.engine.refuse(Arc::clone(&self.sink), index, error);
             }
         }
@@ -184,24 +183,25 @@ impl<'a> Many<'a> {
         if self.count == 0 {
             return;
         }
-        let number = self.engine.ledger.open(Arc::clone(&self.sink), self.first, self.count);
+        let first = self.batch.grow(self.count as usize);
+        let number = self.engine.ledger.open(Arc::clone(&self.sink), first, self.count);
         self.batch.state().numbers.push(number);
         let items = std::mem::take(&mut self.encoded);
         self.encoded.reserve(items.len());
+        self.ready_bytes += items.len();
         let Limits { timeout, retries } = self.limits;
         let function = Arc::clone(&self.function);
         let count = std::mem::take(&mut self.count);
         self.ready.push(Work { number, function, items, count, handles, timeout, retries });
-        if self.ready.len() >= PIECES {
-            self.engine.submit(std::mem::take(&mut self.ready));
+        if self.ready.len() >= PIECES || self.ready_bytes >= BYTES {
+            self.ready_bytes = 0;
+            self.engine.submit_some(std::mem::take(&mut self.ready));
         }
     }
 
     /// Submits what has not been.
     pub(super) fn finish(mut self) {
         self.cut(Vec::new());
-        if !self.ready.is_empty() {
-            self.engine.submit(std::mem::take(&mut self.ready));
-        }
+        self.engine.submit(std::mem::take(&mut self.ready));
     }
 }

@@ -321,6 +321,26 @@ impl Pool {
         self.options().imap_unordered(function, items)
     }
 
+    /// As [`imap`](Self::imap), with a tuple of arguments for each call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procession::Pool::new(2)?;
+    /// let mut powers = pool.istarmap(u64::pow, [(2, 3), (3, 2)]);
+    /// assert_eq!((powers.next(), powers.next(), powers.next()), (Some(Ok(8)), Some(Ok(9)), None));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn istarmap<F, Args, I>(&self, function: F, items: I) -> Imap<I::IntoIter, Args, F::Output>
+    where
+        F: Target<Args>,
+        Args: Arguments,
+        I: IntoIterator<Item = Args>,
+        F::Output: Serialize + DeserializeOwned,
+    {
+        self.options().istarmap(function, items)
+    }
+
     /// Changes how many workers there are. Those that are too many go when they have done what they
     /// are at.
     ///

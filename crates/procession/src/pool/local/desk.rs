@@ -35,7 +35,8 @@ struct Placed {
     input: usize,
     block: Option<Block>,
     handles_given: bool,
-    at: Instant,
+    /// When it came there, if it has a time limit.
+    at: Option<Instant>,
 }
 
 /// All pieces of work of a pool.
@@ -198,7 +199,7 @@ impl Desk {
             turn: self.turns,
             block,
             handles_given: false,
-            at: Instant::now(),
+            at: timed.then(Instant::now),
         });
         Ok(())
     }
@@ -420,7 +421,10 @@ impl Desk {
         // What a worker says of its beginning is believed only as far as it can be true.
         let began = match self.giver().began(slot) {
             0 => return after,
-            began => Duration::from_nanos(now.saturating_sub(began)).min(placed.at.elapsed()),
+            began => {
+                let since = placed.at.map_or(Duration::ZERO, |at| at.elapsed());
+                Duration::from_nanos(now.saturating_sub(began)).min(since)
+            }
         };
         after.saturating_sub(began)
     }

@@ -182,6 +182,8 @@ struct Lane<'a> {
     /// The function of the last piece.
     known: Option<(Vec<u8>, &'static Entry)>,
     copies: u32,
+    /// The last value's bytes, whose memory the next one's use.
+    spare: Vec<u8>,
 }
 
 /// A lane cannot go on: what it shares with the parent is gone.
@@ -214,10 +216,11 @@ impl Ran {
 impl<'a> Lane<'a> {
     fn new(worker: &'a Worker, number: usize) -> Self {
         let copies = runtime::copies().unwrap_or(0);
-        Self { worker, number, blocks: Vec::new(), known: None, copies }
+        Self { worker, number, blocks: Vec::new(), known: None, copies, spare: Vec::new() }
     }
 
     fn run(&mut self) {
+        bootstrap::remember_panics();
         let mut input = Vec::new();
         while let Ok(Some(taken)) = self.worker.taker.take(self.number, &mut input) {
             if self.answer(&taken, &mut input).is_err()
@@ -303,6 +306,7 @@ impl<'a> Lane<'a> {
         }
         let header = record::header(byte, bytes.len());
         if answer.push(&[&header, &bytes]).is_ok() {
+            self.spare = bytes;
             return Ok(!handles.is_empty());
         }
         let stored = if u32::try_from(bytes.len()).is_ok() {
@@ -367,8 +371,11 @@ impl<'a> Lane<'a> {
         };
         let handles = handles.into_iter().map(Some).collect();
         let mut decoding = Decoding { bytes: item, handles };
-        match bootstrap::catch(|| entry.call(&mut decoding)) {
-            Ok(Ok(Encoded { bytes, handles })) => Ran { kind: Kind::Value, bytes, handles },
+        let mut spare = std::mem::take(&mut self.spare);
+        spare.clear();
+        let mut value = Encoded { bytes: spare, handles: Vec::new() };
+        match bootstrap::catch(|| entry.call_into(&mut decoding, &mut value)) {
+            Ok(Ok(())) => Ran { kind: Kind::Value, bytes: value.bytes, handles: value.handles },
             Ok(Err(CallError::Arguments(error))) => {
                 let (what, type_name, reason) = error.into_parts();
                 Ran::refused(Kind::Arguments, &what, &type_name, reason)
