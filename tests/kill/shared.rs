@@ -159,8 +159,10 @@ fn step_with_queues(objects: &Objects, count: u32) {
     for _ in 0..2 {
         own.put(&vec![1; 40_000]).expect("it is open");
     }
+    own.put_many(&[vec![1; 10], vec![2; 20], vec![3; 30]]).expect("it is open");
     own.close();
-    assert_eq!(own.iter().count(), 2);
+    assert_eq!(own.iter().take(3).count(), 3);
+    assert_eq!(own.get_many(9).expect("two are left").len(), 2);
     assert!(matches!(own.get(), Err(GetError::Closed)));
 }
 
