@@ -328,6 +328,9 @@ impl Desk {
             let settled = Settled::Ran { records, count: done, handles, worker };
             outcomes.push(Outcome { number, settled });
         }
+        if done > 0 {
+            crew.has_worked();
+        }
         if done < said {
             crew.kill_lane(lane, Why::Garbage);
         }
