@@ -53,7 +53,8 @@ impl Drop for Piece {
 struct Placed {
     piece: Piece,
     turn: u64,
-    /// How many bytes of the slot's area are input.
+    /// Whether it uses the slot's large area, and how many bytes of that are input.
+    large: bool,
     input: usize,
     /// Where the input is, if not there: freed with the slot.
     stored: Option<Stored>,
@@ -228,6 +229,7 @@ impl Desk {
         self.count += 1;
         self.timed += usize::from(timed);
         self.placed[slot] = Some(Placed {
+            large,
             input: if fits { length } else { 0 },
             piece,
             turn: self.turns,
@@ -292,7 +294,7 @@ impl Desk {
         let said = self.giver().done(slot).min(placed.piece.left);
         let mut records = std::mem::take(&mut self.records);
         records.clear();
-        let stored = self.giver().outputs(slot, placed.input, &mut records);
+        let stored = self.giver().outputs(slot, placed.large, placed.input, &mut records);
         let (number, turn) = (placed.piece.work.number, placed.turn);
         let Some(member) = crew.member_of(lane) else { return 0 };
         if let Some(block) = stored {
