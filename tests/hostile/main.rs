@@ -6,6 +6,7 @@ mod handoffs;
 mod markers;
 mod memory;
 mod mutations;
+mod pool;
 mod segments;
 mod server;
 mod support;
