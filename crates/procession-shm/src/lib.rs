@@ -9,6 +9,7 @@
 //! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
 //! | `bytes` | plain bytes, with and without a lock |
 //! | `ring`, `queue` | messages from any process to any process |
+//! | `channel`, `pipe` | messages between two ends, until one is gone |
 //!
 //! Nothing here starts a process. A peer may be dead, and it may be hostile: what is read from
 //! shared memory is judged before it is used, and nothing in it is an address.
@@ -25,16 +26,19 @@
 
 pub mod barrier;
 pub mod bytes;
+mod channel;
 pub mod condition;
 pub mod event;
 mod gate;
 pub mod lock;
+pub mod pipe;
 pub mod queue;
 mod ring;
 pub mod rlock;
 mod roster;
 pub mod segment;
 pub mod semaphore;
+mod turn;
 mod wait;
 mod watch;
 

@@ -27,14 +27,15 @@ use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use procession_sys::process::{self, current_pid};
+use procession_sys::ready::Bell;
 use procession_sys::shared::{self, Mapping};
 use procession_sys::{BorrowedHandle, Handle, borrow, runtime};
 
 use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
-use crate::watch::{Watched, Watcher};
+use crate::watch::{Line, Watched, Watcher};
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"PRC shm\n");
 /// Grows with every change of a layout.
@@ -158,6 +159,8 @@ pub(crate) struct Core {
     membership: AtomicU64,
     /// As of which version of the roster everybody is watched: `copies << 32 | version`, plus one.
     pub(crate) watched: AtomicU64,
+    /// Rung for whoever waits for several things when somebody has died.
+    bell: OnceLock<Bell>,
     sweep: fn(&Core, Participant),
     wake: fn(&Core),
 }
@@ -216,10 +219,14 @@ impl Core {
             kind: B::KIND,
             membership: AtomicU64::new(0),
             watched: AtomicU64::new(0),
+            bell: OnceLock::new(),
             sweep: |core, dead| {
                 B::sweep(core, dead);
                 core.roster().free(dead.number);
                 core.body::<B>().wake();
+                if let Some(bell) = core.bell() {
+                    bell.ring();
+                }
             },
             wake: |core| core.body::<B>().wake(),
         }
@@ -242,6 +249,38 @@ impl Core {
     /// The handle to pass on.
     pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
         borrow(&self.handle)
+    }
+
+    /// The bell of who waits for this and other things at once, if it has one.
+    pub(crate) fn bell(&self) -> Option<&Bell> {
+        self.bell.get()
+    }
+
+    /// Gives it a bell, unless it has one.
+    pub(crate) fn set_bell(&self, bell: impl FnOnce() -> io::Result<Bell>) -> io::Result<()> {
+        if self.bell.get().is_none() {
+            // If another thread was faster, its bell is the same one.
+            let _ = self.bell.set(bell()?);
+        }
+        Ok(())
+    }
+
+    /// Has a line watched by this process, and returns in which copy of it, and under which number.
+    pub(crate) fn watch_line(
+        handle: BorrowedHandle<'_>,
+        line: Weak<dyn Line>,
+    ) -> Result<(u32, u64), SegmentError> {
+        let local = local()?;
+        Ok((local.copies, local.watcher.watch_line(handle, line)?))
+    }
+
+    /// Ends that, in the same copy.
+    pub(crate) fn forget_line(handle: BorrowedHandle<'_>, watch: (u32, u64)) {
+        if let Ok(local) = local()
+            && local.copies == watch.0
+        {
+            local.watcher.forget_line(handle, watch.1);
+        }
     }
 
     /// Where the tail behind a `B` begins.
@@ -419,15 +458,36 @@ impl<B: Body> Segment<B> {
 
     /// Opens the segment that a handle from another process, or from this one, is on.
     pub(crate) fn open(handle: Handle) -> Result<Self, SegmentError> {
-        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
-        let identity = shared::identity(borrow(&handle))?;
-        if let Some(known) = lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
-            return if known.kind == B::KIND {
-                Ok(Self { core: known, body: PhantomData })
-            } else {
-                Err(foreign("it is another kind of object"))
-            };
+        match Self::find(borrow(&handle))? {
+            Some(known) => Ok(known),
+            None => Self::map(handle),
         }
+    }
+
+    /// As [`open`](Self::open), but makes a handle of its own only if it needs one.
+    pub(crate) fn open_borrowed(handle: BorrowedHandle<'_>) -> Result<Self, SegmentError> {
+        match Self::find(handle)? {
+            Some(known) => Ok(known),
+            None => Self::map(handle.try_clone_to_owned()?),
+        }
+    }
+
+    /// Finds a segment that this process has open already.
+    fn find(handle: BorrowedHandle<'_>) -> Result<Option<Self>, SegmentError> {
+        let identity = shared::identity(handle)?;
+        match lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
+            Some(known) if known.kind == B::KIND => {
+                Ok(Some(Self { core: known, body: PhantomData }))
+            }
+            Some(_) => {
+                Err(SegmentError::Foreign { what: "it is another kind of object".to_owned() })
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn map(handle: Handle) -> Result<Self, SegmentError> {
+        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
         let mapping = Mapping::sparse(borrow(&handle), backed::<B>());
         let mapping = mapping.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => foreign(&error.to_string()),

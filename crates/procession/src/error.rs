@@ -32,6 +32,10 @@ pub enum Error {
     Pipe(crate::PipeError),
     /// A message could not be sent.
     Send(crate::SendError),
+    /// A message was not sent at once.
+    TrySend(crate::TrySendError),
+    /// A message was not sent in time.
+    SendTimeout(crate::SendTimeoutError),
     /// No message was received.
     Recv(crate::RecvError),
     /// No message was there.
@@ -109,6 +113,8 @@ from! {
     Join(crate::JoinError)
     Pipe(crate::PipeError)
     Send(crate::SendError)
+    TrySend(crate::TrySendError)
+    SendTimeout(crate::SendTimeoutError)
     Recv(crate::RecvError)
     TryRecv(crate::TryRecvError)
     RecvTimeout(crate::RecvTimeoutError)

@@ -229,7 +229,9 @@ impl Wire {
         Ok(received.bytes)
     }
 
-    fn is_hung_up(&self) -> bool {
+    /// Tells whether every other end is gone, or will send nothing more.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
         let mut polled = [PollFd::new(&self.socket, PollFlags::RDHUP)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         // With no memory for the question the answer is the usual one.

@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 
-use procession_sys::{BorrowedHandle, Handle};
+use procession_sys::{BorrowedHandle, Handle, borrow};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 thread_local! {
     /// The table of the message that this thread is encoding now.
     static SENDING: RefCell<Option<Vec<Handle>>> = const { RefCell::new(None) };
+    /// What lies in that table for several values to share: what it is, and the place.
+    static SHARED: RefCell<Vec<((u64, u64), usize)>> = const { RefCell::new(Vec::new()) };
     /// The handles of the message that this thread is decoding now.
     static RECEIVED: RefCell<Option<Vec<Option<Handle>>>> = const { RefCell::new(None) };
     /// What went wrong with a handle: postcard keeps no text of a custom error.
@@ -22,6 +24,15 @@ const OUTSIDE: &str = "a procession handle crosses to another process only insid
 
 /// Runs `f` while handles are written into `table`.
 pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> R {
+    /// Puts the outer message's list back, however `f` ends.
+    struct Restore(Vec<((u64, u64), usize)>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // At the end of a thread there is none.
+            let _ = SHARED.try_with(|shared| shared.replace(std::mem::take(&mut self.0)));
+        }
+    }
+    let _restore = Restore(SHARED.try_with(RefCell::take).unwrap_or_default());
     with(&SENDING, table, f)
 }
 
@@ -93,11 +104,14 @@ fn serialize_owned<S: Serializer>(
     serializer.serialize_u32(u32::try_from(place).unwrap_or(u32::MAX))
 }
 
+/// Refuses a handle in any other format than the library's own messages.
+pub(crate) fn only_received<E: de::Error>() -> Result<(), E> {
+    if RECEIVED.with_borrow(Option::is_none) { Err(E::custom(OUTSIDE)) } else { Ok(()) }
+}
+
 /// Takes the handle whose place comes next out of the current message's table.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Handle, D::Error> {
-    if RECEIVED.with_borrow(Option::is_none) {
-        return Err(de::Error::custom(OUTSIDE));
-    }
+    only_received()?;
     let place = u32::deserialize(deserializer)?;
     let handle = RECEIVED.with_borrow_mut(|table| {
         let slot = table.as_mut()?.get_mut(usize::try_from(place).ok()?)?;
@@ -106,6 +120,69 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     handle.ok_or_else(|| {
         de::Error::custom(keep(format!("it refers to handle {place}, which did not come with it")))
     })
+}
+
+/// Writes handles that several values of the message may share, side by side, once for each `what`;
+/// returns the place of the first.
+pub(crate) fn place_shared<E: ser::Error>(
+    what: (u64, u64),
+    handles: &[BorrowedHandle<'_>],
+) -> Result<u32, E> {
+    let find = |shared: &RefCell<Vec<((u64, u64), usize)>>| {
+        shared.borrow().iter().find(|(it, _)| *it == what).copied()
+    };
+    let known = SHARED.try_with(find).unwrap_or_default();
+    let place = known.map_or_else(
+        || {
+            let place = SENDING.with_borrow_mut(|table| {
+                let table = table.as_mut().ok_or_else(|| OUTSIDE.to_owned())?;
+                let place = table.len();
+                for handle in handles {
+                    let duplicate = handle.try_clone_to_owned();
+                    table.push(duplicate.map_err(|error| {
+                        keep(format!("its handle cannot be duplicated: {error}"))
+                    })?);
+                }
+                Ok::<_, String>(place)
+            })?;
+            let _ = SHARED.try_with(|shared| shared.borrow_mut().push((what, place)));
+            Ok(place)
+        },
+        |(_, place)| Ok::<_, String>(place),
+    );
+    place.map(|place| u32::try_from(place).unwrap_or(u32::MAX)).map_err(E::custom)
+}
+
+/// Lends two handles that were written by [`place_shared`], and may be asked for again.
+pub(crate) fn with_shared<R, E: de::Error>(
+    place: u32,
+    f: impl FnOnce([BorrowedHandle<'_>; 2]) -> R,
+) -> Result<R, E> {
+    let found = RECEIVED.with_borrow(|table| {
+        let table = table.as_ref()?;
+        let first = usize::try_from(place).ok()?;
+        let [Some(first), Some(second)] = table.get(first..)?.get(..2)? else { return None };
+        Some(f([borrow(first), borrow(second)]))
+    });
+    found.ok_or_else(|| refuse(format!("it refers to handle {place}, which did not come with it")))
+}
+
+/// A handle on its way out.
+pub(crate) struct Lent<'a>(pub(crate) BorrowedHandle<'a>);
+
+impl Serialize for Lent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self::serialize(self.0, serializer)
+    }
+}
+
+/// A handle that came.
+pub(crate) struct Received(pub(crate) Handle);
+
+impl<'de> Deserialize<'de> for Received {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        self::deserialize(deserializer).map(Self)
+    }
 }
 
 /// A bare handle as a part of one of the library's own messages, given away when it is written.
