@@ -37,6 +37,7 @@ pub(crate) fn test(long: bool) -> bool {
         run::shown(&mut command)
     });
     report.step("examples", examples::check);
+    report.step("the fuzzers' corpus", replay_corpus);
     report.step("nothing left behind", || before.compare());
 
     report.step("cargo doc", || {
@@ -82,6 +83,12 @@ pub(crate) fn bench(arguments: &[String]) -> bool {
         }
         Outcome::Passed(_) | Outcome::Skipped(_) => true,
     }
+}
+
+/// The fuzzer itself needs a nightly compiler; what it has found has to stay found with any.
+fn replay_corpus() -> Outcome {
+    let manifest = ["test", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features"];
+    run::shown(cargo(&manifest).args(["--target-dir", "target/fuzz"]))
 }
 
 fn test_on(target: &str) -> Outcome {

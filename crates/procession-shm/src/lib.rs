@@ -6,10 +6,14 @@
 //! | `roster` | who takes part: numbers that are never used again |
 //! | `watch` | notices the death of those who take part, and has it swept up |
 //! | `gate` | where processes sleep until something has changed |
+//! | `hunger` | who has waited long is let through |
 //! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
 //! | `bytes` | plain bytes, with and without a lock |
+//! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
 //! | `channel`, `pipe` | messages between two ends, until one is gone |
+//! | `slots` | work that one process offers, and others take and answer |
+//! | `store` | blocks of bytes that one process writes and others copy out |
 //!
 //! Nothing here starts a process. A peer may be dead, and it may be hostile: what is read from
 //! shared memory is judged before it is used, and nothing in it is an address.
@@ -19,8 +23,8 @@
 //! Each structure's words say who is in the middle of what, by roster number. Whoever is about to
 //! sleep on a structure first has every other participant watched; when one dies, each watcher
 //! *sweeps*: it takes the dead one's number out of every word, and wakes everybody, who then look
-//! again. Sweeping twice, or at once, does no harm. A participant that nobody watched while it died
-//! is found by the next one that comes to wait.
+//! again. Sweeping twice, at once, or late, when the place has gone to a newcomer, does no harm. A
+//! participant that nobody watched while it died is found by the next one that comes to wait.
 //!
 //! The crate is internal to procession: its API follows procession's needs without notice.
 
@@ -30,7 +34,9 @@ mod channel;
 pub mod condition;
 pub mod event;
 mod gate;
+mod hunger;
 pub mod lock;
+pub mod named;
 pub mod pipe;
 pub mod queue;
 mod ring;
@@ -38,6 +44,8 @@ pub mod rlock;
 mod roster;
 pub mod segment;
 pub mod semaphore;
+pub mod slots;
+pub mod store;
 mod turn;
 mod wait;
 mod watch;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! word:  31          30     29  28            0
-//!       | contended | died |   | holder number |        gate: see `gate`
+//!       | contended | died |   | holder number |        gate: see `gate`; hunger: see `hunger`
 //! ```
 //!
 //! # States
@@ -26,6 +26,9 @@
 //! next. The sweep of a dead holder is AcqRel, so that what the dead one had written until its death
 //! is seen as well.
 //!
+//! Taking it is Release, too, and a look at a holder is Acquire: whoever reads a number here sees
+//! its claim on the roster. Without one the lock would be taken away from a live newcomer.
+//!
 //! # What a crash leaves behind
 //!
 //! | killed | survivors see | who repairs |
@@ -41,9 +44,10 @@ use std::time::Instant;
 use procession_sys::crash_point;
 
 use crate::gate::Gate;
+use crate::hunger::Hunger;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
-use crate::wait::{Attempt, block};
+use crate::wait::Attempt;
 
 const CONTENDED: u32 = 1 << 31;
 const DIED: u32 = 1 << 30;
@@ -57,6 +61,7 @@ pub(crate) struct LockWords {
     gate: Gate,
     /// The process whose death the next holder is to be told.
     dead: AtomicU32,
+    hunger: Hunger,
 }
 
 /// That the lock was taken, and from whom.
@@ -85,15 +90,17 @@ impl LockWords {
         contend: bool,
     ) -> Result<Option<Acquired>, SegmentError> {
         loop {
-            let word = self.word.load(Ordering::Relaxed);
+            // ORDERING: Acquire pairs with the Release of who took it: its claim on the roster.
+            let word = self.word.load(Ordering::Acquire);
             let holder = word & HOLDER;
             if holder == 0 {
                 let taken = me | if contend { CONTENDED } else { word & CONTENDED };
                 // ORDERING: Acquire pairs with the Release in `release`: the last holder's writes.
+                // Release, as the module says.
                 let exchanged = self.word.compare_exchange_weak(
                     word,
                     taken,
-                    Ordering::Acquire,
+                    Ordering::AcqRel,
                     Ordering::Relaxed,
                 );
                 if exchanged.is_err() {
@@ -133,13 +140,16 @@ impl LockWords {
         deadline: Option<Instant>,
     ) -> Result<Option<Acquired>, SegmentError> {
         let me = core.me()?;
-        // ORDERING: Acquire, as in `attempt`.
-        let fast = self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
-        if fast.is_ok() {
-            crash_point!("lock.acquire.fast");
-            return Ok(Some(Acquired::Free));
+        if !self.hunger.is_felt() {
+            // ORDERING: as in `attempt`.
+            let fast = self.word.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed);
+            if fast.is_ok() {
+                crash_point!("lock.acquire.fast");
+                return Ok(Some(Acquired::Free));
+            }
         }
-        block(core, &self.gate, deadline, |attempt| {
+        let is_free = || !self.is_held();
+        self.hunger.block(core, &self.gate, deadline, is_free, |attempt| {
             self.attempt(core, me, attempt == Attempt::Sleeping)
         })
     }
@@ -154,7 +164,8 @@ impl LockWords {
             if let Some(acquired) = self.attempt(core, me, false)? {
                 return Ok(Some(acquired));
             }
-            let holder = self.word.load(Ordering::Relaxed) & HOLDER;
+            // ORDERING: Acquire, as in `attempt`.
+            let holder = self.word.load(Ordering::Acquire) & HOLDER;
             if holder == 0 {
                 continue;
             }
@@ -302,5 +313,15 @@ impl Lock {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.0.body().is_held()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hunger(&self) -> &Hunger {
+        &self.0.body().hunger
+    }
+
+    #[cfg(test)]
+    pub(crate) fn wake(&self) {
+        self.0.body().wake();
     }
 }

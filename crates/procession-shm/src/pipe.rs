@@ -211,7 +211,7 @@ impl End {
     pub fn pair() -> Result<(Self, Self), SegmentError> {
         let (a, b) = Wire::pair()?;
         let segment: Segment<Words> = Segment::create(2 * channel::LENGTH)?;
-        segment.core.set_bell(Bell::new)?;
+        segment.core.set_bell(&Arc::new(Bell::new()?));
         for (word, line) in segment.body().sockets.iter().zip([&a, &b]) {
             word.store(shared::identity(line.handle())?.1, Ordering::Relaxed);
         }
@@ -246,7 +246,9 @@ impl End {
         if segment.tail().1 != 2 * channel::LENGTH {
             return Err(foreign("its memory has another length"));
         }
-        segment.core.set_bell(|| bell.try_clone_to_owned().map(Bell::from_handle))?;
+        if segment.core.bell().is_none() {
+            segment.core.set_bell(&Arc::new(Bell::from_handle(bell.try_clone_to_owned()?)));
+        }
         let socket = shared::identity(line.handle())?.1;
         let is_it = |word: &AtomicU64| word.load(Ordering::Relaxed) == socket;
         let side = segment.body().sockets.iter().position(is_it);

@@ -66,6 +66,12 @@ fn backed<B: Body>() -> usize {
     tail_offset::<B>().saturating_add(B::BACKED)
 }
 
+/// What comes after it begins a cache line of its own: what one side of a structure changes all the
+/// time does not take away what the other side needs.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct NewLine;
+
 /// What lies in a segment between roster and tail.
 ///
 /// # Safety
@@ -79,7 +85,9 @@ pub(crate) unsafe trait Body: Sync + 'static {
     /// How much of the tail has memory from the beginning; the rest gets it when it is needed.
     const BACKED: usize = usize::MAX;
 
-    /// Takes the dead one's number out of every word. May run several times, and at once.
+    /// Takes the dead one's number out of every word. May run several times, at once, and late: when
+    /// another has swept already and a newcomer has the place. So what is found by a place is the
+    /// dead one's only if its number stands there, or its claim is seen after what is changed.
     fn sweep(core: &Core, dead: Participant)
     where
         Self: Sized;
@@ -159,10 +167,10 @@ pub(crate) struct Core {
     membership: AtomicU64,
     /// As of which version of the roster everybody is watched: `copies << 32 | version`, plus one.
     pub(crate) watched: AtomicU64,
-    /// Rung for whoever waits for several things when somebody has died.
-    bell: OnceLock<Bell>,
     sweep: fn(&Core, Participant),
     wake: fn(&Core),
+    /// Rung whenever all are woken, for those who do not sleep at a gate.
+    bell: OnceLock<Arc<Bell>>,
 }
 
 /// A segment with a `B` in it.
@@ -219,16 +227,12 @@ impl Core {
             kind: B::KIND,
             membership: AtomicU64::new(0),
             watched: AtomicU64::new(0),
-            bell: OnceLock::new(),
             sweep: |core, dead| {
                 B::sweep(core, dead);
                 core.roster().free(dead.number);
-                core.body::<B>().wake();
-                if let Some(bell) = core.bell() {
-                    bell.ring();
-                }
             },
             wake: |core| core.body::<B>().wake(),
+            bell: OnceLock::new(),
         }
     }
 
@@ -251,18 +255,9 @@ impl Core {
         borrow(&self.handle)
     }
 
-    /// The bell of who waits for this and other things at once, if it has one.
-    pub(crate) fn bell(&self) -> Option<&Bell> {
+    /// The bell that is rung whenever all are woken, if there is one.
+    pub(crate) fn bell(&self) -> Option<&Arc<Bell>> {
         self.bell.get()
-    }
-
-    /// Gives it a bell, unless it has one.
-    pub(crate) fn set_bell(&self, bell: impl FnOnce() -> io::Result<Bell>) -> io::Result<()> {
-        if self.bell.get().is_none() {
-            // If another thread was faster, its bell is the same one.
-            let _ = self.bell.set(bell()?);
-        }
-        Ok(())
     }
 
     /// Has a line watched by this process, and returns in which copy of it, and under which number.
@@ -305,7 +300,9 @@ impl Core {
 
     /// Returns this process's number, and joins first if it has none.
     pub(crate) fn me(self: &Arc<Self>) -> Result<Number, SegmentError> {
-        let membership = self.membership.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the Release in `join`: whoever reads this number in a word
+        // that this thread writes has to see the claim that another thread has made.
+        let membership = self.membership.load(Ordering::Acquire);
         if membership as u32 != 0 && (membership >> 32) as u32 == runtime::known_copies() {
             return Ok(membership as u32);
         }
@@ -315,10 +312,15 @@ impl Core {
     #[cold]
     fn join(self: &Arc<Self>) -> Result<Number, SegmentError> {
         let local = local()?;
-        let _alone = lock(&local.open);
+        let mut open = lock(&local.open);
         let membership = self.membership.load(Ordering::Relaxed);
         if membership as u32 != 0 && (membership >> 32) as u32 == local.copies {
             return Ok(membership as u32);
+        }
+        // Invariant 3: in a forked copy, what the original had open is not known as such yet.
+        let known = open.entry(shared::identity(self.handle())?).or_default();
+        if known.strong_count() == 0 {
+            *known = Arc::downgrade(self);
         }
         let (pid, namespace) = (current_pid(), process::namespace()?);
         let start = process::start_time(pid).ok_or_else(|| {
@@ -336,10 +338,23 @@ impl Core {
             JoinFailed::OtherNamespace => SegmentError::OtherNamespace,
         })?;
         let membership = (u64::from(local.copies) << 32) | u64::from(number);
-        self.membership.store(membership, Ordering::Relaxed);
+        self.membership.store(membership, Ordering::Release);
         // Whoever sleeps has to have this process watched from now on.
-        (self.wake)(self);
+        self.wake_all();
         Ok(number)
+    }
+
+    /// Wakes everybody who waits on this segment, to look again.
+    fn wake_all(&self) {
+        (self.wake)(self);
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
+    }
+
+    /// Has `bell` rung from now on whenever all are woken, unless there is one.
+    pub(crate) fn set_bell(&self, bell: &Arc<Bell>) {
+        self.bell.get_or_init(|| Arc::clone(bell));
     }
 
     /// Sweeps everybody who is dead, and returns how many those were.
@@ -411,6 +426,7 @@ impl Watched for Core {
 
     fn sweep(&self, dead: Participant) {
         (self.sweep)(self, dead);
+        self.wake_all();
     }
 }
 

@@ -54,6 +54,7 @@ fn copy_numbers<E: Pod>(bytes: &Bytes<'_>) -> Result<Vec<E>, String> {
         return Err(format!("it claims {length} elements, but {follow} bytes follow"));
     }
     let mut numbers = Vec::new();
+    numbers.try_reserve_exact(follow / size_of::<E>()).map_err(|_| no_memory(follow))?;
     // SAFETY: any bytes are a value of a `Pod`.
     unsafe { bytes.append_to(8, &mut numbers) };
     Ok(numbers)
@@ -68,13 +69,19 @@ fn into_value<E, T>(vector: Vec<E>) -> T {
     unsafe { pointer.read() }
 }
 
-/// Appends `value` to `out` and returns true, if it is a vector of numbers.
-pub(super) fn encode<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> bool {
-    let Some((length, bytes)) = as_parts(value) else { return false };
-    out.reserve(length.len() + bytes.len());
+/// Appends `value` to `out`, if it is a vector of numbers; what is wrong if there is no memory.
+pub(super) fn encode<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> Option<Result<(), String>> {
+    let (length, bytes) = as_parts(value)?;
+    if out.try_reserve(length.len() + bytes.len()).is_err() {
+        return Some(Err(no_memory(bytes.len())));
+    }
     out.extend_from_slice(&length);
     out.extend_from_slice(bytes);
-    true
+    Some(Ok(()))
+}
+
+fn no_memory(bytes: usize) -> String {
+    format!("there is no memory for a copy of its {bytes} bytes")
 }
 
 /// Takes a `T` from the front of `bytes`, if `T` is a vector of numbers.
@@ -97,6 +104,17 @@ fn take<E: Pod>(bytes: &mut &[u8]) -> Result<Vec<E>, String> {
     let Some((numbers, rest)) = size.and_then(|size| rest.split_at_checked(size)) else {
         return Err(format!("it claims {length} elements, but only {} bytes follow", rest.len()));
     };
+    let count = numbers.len() / size_of::<E>();
+    let mut vector = Vec::new();
+    vector.try_reserve_exact(count).map_err(|_| no_memory(numbers.len()))?;
+    match bytemuck::try_cast_slice::<u8, E>(numbers) {
+        Ok(aligned) => vector.extend_from_slice(aligned),
+        Err(_) => vector.extend(numbers.chunks_exact(size_of::<E>()).map(read_unaligned::<E>)),
+    }
     *bytes = rest;
-    Ok(bytemuck::allocation::pod_collect_to_vec(numbers))
+    Ok(vector)
+}
+
+fn read_unaligned<E: Pod>(bytes: &[u8]) -> E {
+    bytemuck::pod_read_unaligned(bytes)
 }

@@ -284,12 +284,18 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
 
     fn recv_until(&self, wait: bool, deadline: Option<Instant>) -> Result<R, TryRecvError> {
         let copy = |bytes: &Bytes<'_>| {
-            codec::copy::<R>(bytes, WHAT).ok_or_else(|| {
-                let mut copied = buffer::take();
-                copied.resize(bytes.len(), 0);
-                bytes.copy_to(0, &mut copied);
-                copied
-            })
+            if let Some(value) = codec::copy::<R>(bytes, WHAT) {
+                return Ok(value);
+            }
+            let mut copied = buffer::take();
+            copied.clear();
+            if copied.try_reserve(bytes.len()).is_err() {
+                let reason = format!("there is no memory for a copy of its {} bytes", bytes.len());
+                return Ok(Err(DecodeError::new::<R>(WHAT, reason)));
+            }
+            // SAFETY: any bytes are a value of `u8`.
+            unsafe { bytes.append_to(0, &mut copied) };
+            Err(copied)
         };
         let received = self.end.receive(copy, wait, deadline).map_err(recv_error::<R>)?;
         let handles = received.handles;
@@ -409,7 +415,7 @@ impl<S, R> Serialize for Connection<S, R> {
         let both = self.end.shared().ok_or_else(none)?;
         // What all holders in one process share crosses once in each message.
         let which = shared::identity(both[0]).map_err(Z::Error::custom)?;
-        let place = codec::place_shared::<Z::Error>(which, &both)?;
+        let place = codec::place_shared::<Z::Error>(which, both)?;
         (Lent(self.end.line()), place).serialize(serializer)
     }
 }
