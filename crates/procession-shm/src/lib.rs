@@ -11,6 +11,7 @@
 //! | `bytes` | plain bytes, with and without a lock |
 //! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
+//! | `channel`, `pipe` | messages between two ends, until one is gone |
 //! | `slots` | work that one process offers, and others take and answer |
 //! | `store` | blocks of bytes that one process writes and others copy out |
 //!
@@ -29,12 +30,14 @@
 
 pub mod barrier;
 pub mod bytes;
+mod channel;
 pub mod condition;
 pub mod event;
 mod gate;
 mod hunger;
 pub mod lock;
 pub mod named;
+pub mod pipe;
 pub mod queue;
 mod ring;
 pub mod rlock;
@@ -43,6 +46,7 @@ pub mod segment;
 pub mod semaphore;
 pub mod slots;
 pub mod store;
+mod turn;
 mod wait;
 mod watch;
 

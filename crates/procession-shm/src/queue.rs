@@ -46,17 +46,18 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use procession_sys::ready::Bell;
 use procession_sys::wire::{MAX_HANDLES, ReceiveError, Wire};
 use procession_sys::{BorrowedHandle, Handle, crash_point, shared};
 
 use crate::gate::Gate;
-use crate::lock::{Acquired, LockWords};
+use crate::lock::LockWords;
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
-use crate::roster::{Number, OwnCount, PLACES, Participant, place_of};
+use crate::roster::{OwnCount, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, NewLine, Segment, SegmentError};
+use crate::turn::{Turn, patience};
 use crate::wait::block;
 use crate::watch::Watched;
 
@@ -285,7 +286,7 @@ impl Queue {
         if self.is_full() {
             return Ok(None);
         }
-        let Some(guard) = Guard::acquire(core, &words.put, deadline)? else { return Ok(None) };
+        let Some(guard) = Turn::acquire(core, &words.put, deadline)? else { return Ok(None) };
         if guard.from_dead {
             self.recover_puts()?;
         }
@@ -348,7 +349,7 @@ impl Queue {
         if !self.is_empty() {
             return Ok(false);
         }
-        let Some(_readers) = Guard::acquire(core, &words.get, patience())? else {
+        let Some(_readers) = Turn::acquire(core, &words.get, patience())? else {
             return Ok(false);
         };
         // As many as fit, and no more than that: others do not send while the lock is held.
@@ -419,7 +420,7 @@ impl Queue {
     fn last_put_is_over(&self, deadline: Option<Instant>) -> Result<bool, SegmentError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         // ORDERING: a writer that takes the lock after us sees what we have seen: `closed`.
-        let Some(guard) = Guard::acquire(core, &words.put, deadline)? else { return Ok(false) };
+        let Some(guard) = Turn::acquire(core, &words.put, deadline)? else { return Ok(false) };
         if guard.from_dead {
             self.recover_puts()?;
         }
@@ -433,7 +434,7 @@ impl Queue {
     ) -> Result<Option<Taken>, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let me = core.me()?;
-        let Some(guard) = Guard::acquire(core, &words.get, deadline)? else { return Ok(None) };
+        let Some(guard) = Turn::acquire(core, &words.get, deadline)? else { return Ok(None) };
         let ring = self.ring();
         let message = match ring.first() {
             Ok(Some(message)) => message,
@@ -529,7 +530,7 @@ impl Queue {
     /// After a writer's death: as many were put as the last message says.
     fn recover_puts(&self) -> Result<(), SegmentError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let Some(_readers) = Guard::acquire(core, &words.get, patience())? else { return Ok(()) };
+        let Some(_readers) = Turn::acquire(core, &words.get, patience())? else { return Ok(()) };
         let known = words.puts.load(Ordering::Acquire).max(words.gets.load(Ordering::Acquire));
         let puts = match self.ring().sequences() {
             Ok(Some((_, end))) => known.max(end),
@@ -555,7 +556,7 @@ impl Queue {
     /// Gives back the memory of a burst, if nobody else is busy with the queue.
     fn shrink(&self) {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let Some(writers) = Guard::try_acquire(core, &words.put) else { return };
+        let Some(writers) = Turn::try_acquire(core, &words.put) else { return };
         if writers.from_dead {
             // For want of anything better to do, the count stays one behind.
             let _ = self.recover_puts();
@@ -563,7 +564,7 @@ impl Queue {
         }
         // Nobody is told of a dead reader here: with its message gone, the queue may be empty, and
         // then `gets` is what `puts` is.
-        let Some(readers) = Guard::try_acquire(core, &words.get) else { return };
+        let Some(readers) = Turn::try_acquire(core, &words.get) else { return };
         if readers.from_dead && self.is_empty() {
             words.gets.store(words.puts.load(Ordering::Acquire), Ordering::Release);
         }
@@ -716,43 +717,6 @@ impl From<SegmentError> for PutError {
 impl From<SegmentError> for GetError {
     fn from(error: SegmentError) -> Self {
         Self::Io(io::Error::other(error))
-    }
-}
-
-/// How long a call that does not wait for messages or room waits for its turn: long enough for the
-/// longest message of another.
-fn patience() -> Option<Instant> {
-    Instant::now().checked_add(Duration::from_secs(5))
-}
-
-/// One of the queue's locks, held.
-struct Guard<'a> {
-    lock: &'a LockWords,
-    me: Number,
-    from_dead: bool,
-}
-
-impl<'a> Guard<'a> {
-    fn acquire(
-        core: &std::sync::Arc<Core>,
-        lock: &'a LockWords,
-        deadline: Option<Instant>,
-    ) -> Result<Option<Self>, SegmentError> {
-        let Some(acquired) = lock.acquire(core, deadline)? else { return Ok(None) };
-        let from_dead = matches!(acquired, Acquired::FromDead { .. });
-        Ok(Some(Self { lock, me: core.me()?, from_dead }))
-    }
-
-    fn try_acquire(core: &std::sync::Arc<Core>, lock: &'a LockWords) -> Option<Self> {
-        let acquired = lock.try_acquire(core).ok()??;
-        let from_dead = matches!(acquired, Acquired::FromDead { .. });
-        Some(Self { lock, me: core.me().ok()?, from_dead })
-    }
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        let _ = self.lock.release_own(self.me);
     }
 }
 

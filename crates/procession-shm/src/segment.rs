@@ -35,7 +35,7 @@ use procession_sys::shared::{self, Mapping};
 use procession_sys::{BorrowedHandle, Handle, borrow, runtime};
 
 use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
-use crate::watch::{Watched, Watcher};
+use crate::watch::{Line, Watched, Watcher};
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"PRC shm\n");
 /// Grows with every change of a layout.
@@ -255,6 +255,29 @@ impl Core {
         borrow(&self.handle)
     }
 
+    /// The bell that is rung whenever all are woken, if there is one.
+    pub(crate) fn bell(&self) -> Option<&Arc<Bell>> {
+        self.bell.get()
+    }
+
+    /// Has a line watched by this process, and returns in which copy of it, and under which number.
+    pub(crate) fn watch_line(
+        handle: BorrowedHandle<'_>,
+        line: Weak<dyn Line>,
+    ) -> Result<(u32, u64), SegmentError> {
+        let local = local()?;
+        Ok((local.copies, local.watcher.watch_line(handle, line)?))
+    }
+
+    /// Ends that, in the same copy.
+    pub(crate) fn forget_line(handle: BorrowedHandle<'_>, watch: (u32, u64)) {
+        if let Ok(local) = local()
+            && local.copies == watch.0
+        {
+            local.watcher.forget_line(handle, watch.1);
+        }
+    }
+
     /// Where the tail behind a `B` begins.
     pub(crate) fn tail_offset<B: Body>(&self) -> usize {
         tail_offset::<B>()
@@ -451,15 +474,36 @@ impl<B: Body> Segment<B> {
 
     /// Opens the segment that a handle from another process, or from this one, is on.
     pub(crate) fn open(handle: Handle) -> Result<Self, SegmentError> {
-        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
-        let identity = shared::identity(borrow(&handle))?;
-        if let Some(known) = lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
-            return if known.kind == B::KIND {
-                Ok(Self { core: known, body: PhantomData })
-            } else {
-                Err(foreign("it is another kind of object"))
-            };
+        match Self::find(borrow(&handle))? {
+            Some(known) => Ok(known),
+            None => Self::map(handle),
         }
+    }
+
+    /// As [`open`](Self::open), but makes a handle of its own only if it needs one.
+    pub(crate) fn open_borrowed(handle: BorrowedHandle<'_>) -> Result<Self, SegmentError> {
+        match Self::find(handle)? {
+            Some(known) => Ok(known),
+            None => Self::map(handle.try_clone_to_owned()?),
+        }
+    }
+
+    /// Finds a segment that this process has open already.
+    fn find(handle: BorrowedHandle<'_>) -> Result<Option<Self>, SegmentError> {
+        let identity = shared::identity(handle)?;
+        match lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
+            Some(known) if known.kind == B::KIND => {
+                Ok(Some(Self { core: known, body: PhantomData }))
+            }
+            Some(_) => {
+                Err(SegmentError::Foreign { what: "it is another kind of object".to_owned() })
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn map(handle: Handle) -> Result<Self, SegmentError> {
+        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
         let mapping = Mapping::sparse(borrow(&handle), backed::<B>());
         let mapping = mapping.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => foreign(&error.to_string()),

@@ -25,6 +25,16 @@ pub(crate) fn block<T>(
     core: &Arc<Core>,
     gate: &Gate,
     deadline: Option<Instant>,
+    attempt: impl FnMut(Attempt) -> Result<Option<T>, SegmentError>,
+) -> Result<Option<T>, SegmentError> {
+    block_watching(gate, deadline, || core.watch_others(), attempt)
+}
+
+/// As [`block`], with `watch` to see to it that whatever ends the hope of this wait opens the gate.
+pub(crate) fn block_watching<T>(
+    gate: &Gate,
+    deadline: Option<Instant>,
+    watch: impl Fn() -> Result<(), SegmentError>,
     mut attempt: impl FnMut(Attempt) -> Result<Option<T>, SegmentError>,
 ) -> Result<Option<T>, SegmentError> {
     if let Some(value) = spin(|| attempt(Attempt::Spinning))? {
@@ -33,7 +43,7 @@ pub(crate) fn block<T>(
     loop {
         let ticket = gate.ticket();
         // After the ticket: who joins from here on opens the gate.
-        let watched = core.watch_others();
+        let watched = watch();
         if let Some(value) = attempt(Attempt::Sleeping)? {
             return Ok(Some(value));
         }

@@ -8,8 +8,9 @@ use std::sync::atomic::{Ordering, fence};
 
 use procession_sys::crash_point;
 
-use super::{Guard, Queue, patience};
+use super::Queue;
 use crate::roster::place_of;
+use crate::turn::{Turn, patience};
 
 /// Where each of several messages ends in the bytes of all.
 pub type Ends = Vec<usize>;
@@ -23,7 +24,7 @@ impl Queue {
     #[must_use]
     pub fn put_more(&self, bytes: &[u8], ends: &[usize], from: usize) -> usize {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let Ok(Some(guard)) = Guard::acquire(core, &words.put, patience()) else { return 0 };
+        let Ok(Some(guard)) = Turn::acquire(core, &words.put, patience()) else { return 0 };
         if guard.from_dead && self.recover_puts().is_err() || self.is_closed() {
             return 0;
         }
@@ -60,7 +61,7 @@ impl Queue {
         if most == 0 || ring.is_empty() {
             return;
         }
-        let Ok(Some(guard)) = Guard::acquire(core, &words.get, patience()) else { return };
+        let Ok(Some(guard)) = Turn::acquire(core, &words.get, patience()) else { return };
         let (mut count, before) = (0, bytes.len());
         while count < most && bytes.len() - before < MOST_BYTES {
             let first = ring.first();

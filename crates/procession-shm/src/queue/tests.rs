@@ -1,4 +1,5 @@
 use super::*;
+use std::time::Duration;
 
 #[test]
 fn packets_of_dead_writers_make_room() {
@@ -44,7 +45,7 @@ fn who_leaves_without_a_message_wakes_another() {
         let patient = scope.spawn(move || get(20_000));
         std::thread::sleep(Duration::from_millis(20));
         // Somebody else is in the middle of taking when the first of them is woken.
-        let busy = Guard::acquire(core, &words.get, None).expect("lock");
+        let busy = Turn::acquire(core, &words.get, None).expect("lock");
         queue.put(b"one", &[], false, None).expect("there is room");
         let hurried = hurried.join().expect("no panic");
         drop(busy);
