@@ -16,3 +16,16 @@ __all__ = [*_std.__all__, "OwnerDied", "WorkerDied"]
 
 # As `multiprocessing` itself does it: what the default context offers is what the package offers.
 globals().update((name, getattr(_default, name)) for name in _std.__all__)
+
+
+def __getattr__(name):
+    """Imports a submodule when it is first named: `import procession` says nothing of them."""
+    import importlib
+
+    if not name.startswith("_"):
+        try:
+            return importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

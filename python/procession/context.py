@@ -5,6 +5,7 @@ library: it is the one that :mod:`multiprocessing` knows.
 """
 
 import multiprocessing.context as _std
+import os
 from multiprocessing import process, reduction
 from multiprocessing.context import (
     AuthenticationError,
@@ -118,9 +119,19 @@ class Process(process.BaseProcess):
     def _Popen(process_obj):
         return _default_context.get_context().Process._Popen(process_obj)
 
-    @staticmethod
-    def _after_fork():
-        return process.BaseProcess._after_fork()
+    def start(self):
+        """Starts the process."""
+        self._check_closed()
+        assert self._popen is None, "cannot start a process twice"
+        assert self._parent_pid == os.getpid(), (
+            "can only start a process object created by current process"
+        )
+        process._cleanup()
+        self._popen = self._Popen(self)
+        self._sentinel = self._popen.sentinel
+        # The target may have a reference to this object, and nobody needs it here any more.
+        del self._target, self._args, self._kwargs
+        process._children.add(self)
 
 
 class DefaultContext(BaseContext):

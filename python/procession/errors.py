@@ -32,18 +32,20 @@ class WorkerDied(ProcessError):
     """A process died in the middle of a task.
 
     Attributes:
-        pid: The process that died.
-        exitcode: As of a process: negative for a signal.
-        signal: The name of the signal that killed it, or None.
+        pid: The process that died; None if it is not known.
+        exitcode: As of a process: negative for a signal; None if it is not known.
+        lost: How many tasks died with it.
     """
 
-    def __init__(self, pid: int, exitcode: "int | None" = None) -> None:
-        super().__init__(pid, exitcode)
+    def __init__(self, pid: "int | None", exitcode: "int | None" = None, lost: int = 1) -> None:
+        super().__init__(pid, exitcode, lost)
         self.pid = pid
         self.exitcode = exitcode
+        self.lost = lost
 
     @property
     def signal(self) -> "str | None":
+        """The name of the signal that killed it, or None."""
         if self.exitcode is None or self.exitcode >= 0:
             return None
         try:
@@ -52,8 +54,12 @@ class WorkerDied(ProcessError):
             return f"signal {-self.exitcode}"
 
     def __str__(self) -> str:
+        who = "a process" if self.pid is None else f"process {self.pid}"
         if self.signal is not None:
-            return f"process {self.pid} was killed by {self.signal} in the middle of a task"
-        if self.exitcode is not None:
-            return f"process {self.pid} exited with {self.exitcode} in the middle of a task"
-        return f"process {self.pid} died in the middle of a task"
+            how = f"was killed by {self.signal}"
+        elif self.exitcode is not None:
+            how = f"exited with {self.exitcode}"
+        else:
+            how = "died"
+        what = "a task" if self.lost == 1 else f"{self.lost} tasks"
+        return f"{who} {how} in the middle of {what}"

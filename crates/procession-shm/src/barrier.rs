@@ -202,6 +202,28 @@ impl Barrier {
     ///
     /// A [`BarrierError`].
     pub fn wait(&self, deadline: Option<Instant>) -> Result<usize, BarrierError> {
+        self.wait_for(deadline, None)
+    }
+
+    /// As [`wait`](Self::wait); who comes last first runs `action`, which breaks the barrier if it
+    /// returns false. All parties have to come with an action, or none.
+    ///
+    /// # Errors
+    ///
+    /// A [`BarrierError`].
+    pub fn wait_with(
+        &self,
+        deadline: Option<Instant>,
+        action: &mut dyn FnMut() -> bool,
+    ) -> Result<usize, BarrierError> {
+        self.wait_for(deadline, Some(action))
+    }
+
+    fn wait_for(
+        &self,
+        deadline: Option<Instant>,
+        action: Option<&mut dyn FnMut() -> bool>,
+    ) -> Result<usize, BarrierError> {
         let (words, entries) = (self.0.body(), self.entries());
         let me = self.0.core.me()?;
         let mut turns = 0;
@@ -218,11 +240,18 @@ impl Barrier {
                 break (generation(state), index);
             }
             // All have come, and the last one has not opened the next generation yet.
-            self.complete(generation(state));
+            if action.is_none() {
+                self.complete(generation(state));
+            } else if !self.leave_generation(generation(state), deadline)? {
+                return Err(BarrierError::Broken { dead: None });
+            }
         };
         // CRASH (barrier.wait.entered): an entry of a dead one; the sweep breaks the generation.
         crash_point!("barrier.wait.entered");
         if index + 1 == entries.len() {
+            if action.is_some_and(|action| !action()) {
+                self.break_generation(current);
+            }
             self.complete(current);
         }
         let passed = block(&self.0.core, &words.gate, deadline, |_| {
@@ -231,7 +260,12 @@ impl Barrier {
                 return Ok(Some(!ended_by_reset(state, current)));
             }
             Ok((state & BROKEN != 0).then_some(false))
-        })?;
+        });
+        if passed.is_err() {
+            // Its entry stays, and it is not there any more.
+            self.break_generation(current);
+        }
+        let passed = passed?;
         match passed {
             Some(true) => Ok(index),
             Some(false) => Err(self.broken()),
@@ -248,6 +282,20 @@ impl Barrier {
                 }
             }
         }
+    }
+
+    /// Waits until the next generation, or the end of this one; false when `deadline` passes.
+    fn leave_generation(
+        &self,
+        current: u32,
+        deadline: Option<Instant>,
+    ) -> Result<bool, SegmentError> {
+        let words = self.0.body();
+        let left = block(&self.0.core, &words.gate, deadline, |_| {
+            let state = words.state.load(Ordering::Acquire);
+            Ok((generation(state) != current || state & BROKEN != 0).then_some(()))
+        })?;
+        Ok(left.is_some())
     }
 
     fn complete(&self, current: u32) {

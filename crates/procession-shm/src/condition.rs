@@ -16,6 +16,8 @@
 //! `passing` is how many threads of a process are between the look for a permit and the lock: if it
 //! dies then, what it was told may be lost, and as many others are told.
 //!
+//! [`Waiters`] is the same without the lock, for a caller that brings another one.
+//!
 //! # What a crash leaves behind
 //!
 //! | killed | survivors see | who repairs |
@@ -25,6 +27,7 @@
 //! | asleep | `waiting` is one too many: a later notification gives a permit that nobody needs, and with the next one somebody passes for nothing | nobody has to |
 //! | between the queue and the gate | permits, and all asleep | the sweep opens the gate |
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -39,9 +42,7 @@ use crate::wait::block;
 #[repr(C)]
 struct Words {
     lock: LockWords,
-    gate: Gate,
-    queue: AtomicU64,
-    passing: [AtomicU32; PLACES],
+    waiters: WaitersWords,
 }
 
 // SAFETY: atomics, in C's layout.
@@ -51,15 +52,32 @@ unsafe impl Body for Words {
     fn sweep(core: &Core, dead: Participant) {
         let words = core.body::<Self>();
         words.lock.sweep(dead);
-        // It has said so before it took the permit; perhaps there was none. A spare wake is fine.
-        let passing = words.passing[place_of(dead.number)].swap(0, Ordering::AcqRel);
-        if passing > 0 {
-            words.change(|queue| Some(queue.notify(passing as usize)));
-        }
+        words.waiters.sweep(dead);
     }
 
     fn wake(&self) {
         self.lock.wake();
+        self.waiters.gate.open_all();
+    }
+}
+
+/// All but the lock.
+#[repr(C)]
+struct WaitersWords {
+    gate: Gate,
+    queue: AtomicU64,
+    passing: [AtomicU32; PLACES],
+}
+
+// SAFETY: atomics, in C's layout.
+unsafe impl Body for WaitersWords {
+    const KIND: u32 = 10;
+
+    fn sweep(core: &Core, dead: Participant) {
+        core.body::<Self>().sweep(dead);
+    }
+
+    fn wake(&self) {
         self.gate.open_all();
     }
 }
@@ -138,57 +156,67 @@ impl Condition {
     ///
     /// # Errors
     ///
-    /// A [`ConditionError`]; after [`Segment`](ConditionError::Segment) the lock is not held.
+    /// A [`ConditionError`]; after [`Segment`](ConditionError::Segment) the lock may not be held.
     pub fn wait(&self, deadline: Option<Instant>) -> Result<(bool, Acquired), ConditionError> {
         let (words, me) = (self.0.body(), self.0.core.me()?);
         if !words.lock.is_held_by(me) {
             return Err(ConditionError::NotHeld);
         }
-        let Some(before) = words.change(Queue::enter) else { return Err(ConditionError::Full) };
-        let number = before.total;
-        if words.lock.release_own(me).is_err() {
-            words.change(|queue| Some(queue.leave()));
-            return Err(ConditionError::NotHeld);
-        }
-        // CRASH (condition.wait.released): it holds nothing; it counts as a waiter for ever.
-        crash_point!("condition.wait.released");
-        let passing = &words.passing[place_of(me)];
-        let passed = block(&self.0.core, &words.gate, deadline, |_| {
-            let queue = Queue::from_word(words.queue.load(Ordering::Acquire));
-            if !queue.may_pass(number) {
-                return Ok(None);
-            }
-            // ORDERING: before the permit is gone, for whoever sweeps.
-            passing.fetch_add(1, Ordering::AcqRel);
-            let passed = words.change(|queue| queue.pass(number));
-            if passed.is_none() {
-                passing.fetch_sub(1, Ordering::AcqRel);
-            }
-            Ok(passed)
-        });
-        let passed = passed.map(|passed| passed.is_some());
-        if !matches!(passed, Ok(true)) {
-            words.change(|queue| Some(queue.leave()));
-        }
-        let passed = passed?;
-        // CRASH (condition.wait.passed): what it was told is lost; the sweep lets another pass.
-        crash_point!("condition.wait.passed");
-        let acquired = words.lock.acquire(&self.0.core, None)?;
-        if passed {
-            passing.fetch_sub(1, Ordering::AcqRel);
-        }
+        let release = || words.lock.release_own(me).is_ok();
+        let acquire = || words.lock.acquire(&self.0.core, None);
+        let (passed, acquired) = words.waiters.wait(&self.0.core, deadline, release, acquire)?;
         Ok((passed, acquired.unwrap_or(Acquired::Free))) // without a deadline it is always `Some`
     }
 
     /// Wakes at most `count` of those who wait.
     pub fn notify(&self, count: usize) {
-        let words = self.0.body();
-        let before = words.change(|queue| Some(queue.notify(count)));
-        // CRASH (condition.notify.counted): others sleep; the sweep opens the gate.
-        crash_point!("condition.notify.counted");
-        if before.is_some_and(|queue| queue.waiting > 0) {
-            words.gate.open(u32::try_from(count).unwrap_or(u32::MAX));
-        }
+        self.0.body().waiters.notify(count);
+    }
+}
+
+/// A condition without a lock of its own, on a segment of its own.
+#[derive(Clone, Debug)]
+pub struct Waiters(Segment<WaitersWords>);
+
+on_segment!(Waiters);
+
+impl Waiters {
+    /// Makes a condition that nobody waits for.
+    ///
+    /// # Errors
+    ///
+    /// A [`SegmentError`] when there is no memory or descriptor.
+    pub fn new() -> Result<Self, SegmentError> {
+        Segment::create(0).map(Self)
+    }
+
+    /// Calls `release`, which gives the caller's lock up and says whether it was held, waits to be
+    /// notified, at most until `deadline`, and calls `acquire`, which takes the lock again.
+    ///
+    /// Returns whether it was notified before the deadline, and what `acquire` has returned, which
+    /// is called also when the wait is given up.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConditionError`].
+    pub fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        release: impl FnOnce() -> bool,
+        acquire: impl FnOnce() -> Result<T, SegmentError>,
+    ) -> Result<(bool, T), ConditionError> {
+        self.0.body().wait(&self.0.core, deadline, release, acquire)
+    }
+
+    /// Wakes at most `count` of those who wait.
+    pub fn notify(&self, count: usize) {
+        self.0.body().notify(count);
+    }
+
+    /// Returns how many wait now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        Queue::from_word(self.0.body().queue.load(Ordering::Acquire)).waiting.into()
     }
 }
 
@@ -241,7 +269,67 @@ impl Queue {
     }
 }
 
-impl Words {
+impl WaitersWords {
+    fn sweep(&self, dead: Participant) {
+        // It has said so before it took the permit; perhaps there was none. A spare wake is fine.
+        let passing = self.passing[place_of(dead.number)].swap(0, Ordering::AcqRel);
+        if passing > 0 {
+            self.change(|queue| Some(queue.notify(passing as usize)));
+        }
+    }
+
+    fn wait<T>(
+        &self,
+        core: &Arc<Core>,
+        deadline: Option<Instant>,
+        release: impl FnOnce() -> bool,
+        acquire: impl FnOnce() -> Result<T, SegmentError>,
+    ) -> Result<(bool, T), ConditionError> {
+        let me = core.me()?;
+        let Some(before) = self.change(Queue::enter) else { return Err(ConditionError::Full) };
+        let number = before.total;
+        if !release() {
+            self.change(|queue| Some(queue.leave()));
+            return Err(ConditionError::NotHeld);
+        }
+        // CRASH (condition.wait.released): it holds nothing; it counts as a waiter for ever.
+        crash_point!("condition.wait.released");
+        let passing = &self.passing[place_of(me)];
+        let passed = block(core, &self.gate, deadline, |_| {
+            let queue = Queue::from_word(self.queue.load(Ordering::Acquire));
+            if !queue.may_pass(number) {
+                return Ok(None);
+            }
+            // ORDERING: before the permit is gone, for whoever sweeps.
+            passing.fetch_add(1, Ordering::AcqRel);
+            let passed = self.change(|queue| queue.pass(number));
+            if passed.is_none() {
+                passing.fetch_sub(1, Ordering::AcqRel);
+            }
+            Ok(passed)
+        });
+        let passed = passed.map(|passed| passed.is_some());
+        if !matches!(passed, Ok(true)) {
+            self.change(|queue| Some(queue.leave()));
+        }
+        // CRASH (condition.wait.passed): what it was told is lost; the sweep lets another pass.
+        crash_point!("condition.wait.passed");
+        let acquired = acquire();
+        if matches!(passed, Ok(true)) {
+            passing.fetch_sub(1, Ordering::AcqRel);
+        }
+        Ok((passed?, acquired?))
+    }
+
+    fn notify(&self, count: usize) {
+        let before = self.change(|queue| Some(queue.notify(count)));
+        // CRASH (condition.notify.counted): others sleep; the sweep opens the gate.
+        crash_point!("condition.notify.counted");
+        if before.is_some_and(|queue| queue.waiting > 0) {
+            self.gate.open(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Changes the queue if `change` says how; returns what it was before.
     fn change(&self, change: impl Fn(Queue) -> Option<Queue>) -> Option<Queue> {
         let change = |word| change(Queue::from_word(word)).map(Queue::word);

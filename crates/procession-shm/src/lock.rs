@@ -133,15 +133,22 @@ impl LockWords {
         deadline: Option<Instant>,
     ) -> Result<Option<Acquired>, SegmentError> {
         let me = core.me()?;
-        // ORDERING: Acquire, as in `attempt`.
-        let fast = self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
-        if fast.is_ok() {
-            crash_point!("lock.acquire.fast");
+        if self.acquire_at_once(me) {
             return Ok(Some(Acquired::Free));
         }
         block(core, &self.gate, deadline, |attempt| {
             self.attempt(core, me, attempt == Attempt::Sleeping)
         })
+    }
+
+    /// Takes the lock if it is free and nobody died with it; looks at nothing else.
+    pub(crate) fn acquire_at_once(&self, me: Number) -> bool {
+        // ORDERING: Acquire, as in `attempt`.
+        let taken = self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if taken {
+            crash_point!("lock.acquire.fast");
+        }
+        taken
     }
 
     /// Takes the lock if that is possible now.
@@ -281,6 +288,12 @@ impl Lock {
         self.0.body().try_acquire(&self.0.core)
     }
 
+    /// Takes the lock if it is free, in a few instructions; false when that takes more.
+    #[must_use]
+    pub fn acquire_at_once(&self) -> bool {
+        self.0.core.me().is_ok_and(|me| self.0.body().acquire_at_once(me))
+    }
+
     /// Gives the lock up, whoever holds it.
     ///
     /// # Errors
@@ -302,5 +315,11 @@ impl Lock {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.0.body().is_held()
+    }
+
+    /// Tells whether this process holds it.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.0.core.me().is_ok_and(|me| self.0.body().is_held_by(me))
     }
 }

@@ -224,29 +224,53 @@ impl Queue {
         wait: bool,
         deadline: Option<Instant>,
     ) -> Result<(), PutError> {
-        if bytes.len() > LONGEST || handles.len() > MAX_HANDLES {
+        self.put_parts(&[bytes], handles, wait, deadline)
+    }
+
+    /// As [`put`](Self::put), for a message whose parts lie in several places.
+    ///
+    /// # Errors
+    ///
+    /// A [`PutError`]; nothing was put.
+    pub fn put_parts(
+        &self,
+        parts: &[&[u8]],
+        handles: &[BorrowedHandle<'_>],
+        wait: bool,
+        deadline: Option<Instant>,
+    ) -> Result<(), PutError> {
+        let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        if length > LONGEST || handles.len() > MAX_HANDLES {
             return Err(PutError::TooLarge);
         }
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let patience = if wait { deadline } else { patience() };
-        if let Some(outcome) = self.try_put(bytes, handles, patience)? {
+        let turn = Turn::Until(if wait { deadline } else { patience() });
+        if let Some(outcome) = self.try_put(parts, handles, turn)? {
             return outcome;
         }
         if !wait {
             return Err(PutError::Full);
         }
         let put = block(core, &words.writers, deadline, |_| {
-            Ok(self.try_put(bytes, handles, deadline).unwrap_or_else(|error| Some(Err(error))))
+            let put = self.try_put(parts, handles, Turn::Until(deadline));
+            Ok(put.unwrap_or_else(|error| Some(Err(error))))
         });
         put?.unwrap_or(Err(PutError::Full))
     }
 
-    /// One attempt: `None` when there is no room, or no turn until `deadline`.
+    /// Puts a short message in if that takes but a few instructions; false when it takes more, or
+    /// cannot be.
+    #[must_use]
+    pub fn put_at_once(&self, bytes: &[u8]) -> bool {
+        matches!(self.try_put(&[bytes], &[], Turn::AtOnce), Ok(Some(Ok(()))))
+    }
+
+    /// One attempt: `None` when there is no room, or no turn in time.
     fn try_put(
         &self,
-        bytes: &[u8],
+        parts: &[&[u8]],
         handles: &[BorrowedHandle<'_>],
-        deadline: Option<Instant>,
+        turn: Turn,
     ) -> Result<Option<Result<(), PutError>>, PutError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         if words.closed.load(Ordering::Acquire) != 0 {
@@ -255,7 +279,7 @@ impl Queue {
         if self.is_full() {
             return Ok(None);
         }
-        let Some(guard) = Guard::acquire(core, &words.put, deadline)? else { return Ok(None) };
+        let Some(guard) = Guard::acquire(core, &words.put, turn)? else { return Ok(None) };
         if guard.from_dead {
             self.recover_puts()?;
         }
@@ -276,7 +300,7 @@ impl Queue {
             // CRASH (queue.put.packed): a packet that no message names; a reader throws it away.
             crash_point!("queue.put.packed");
         }
-        match self.ring().write([prefix, bytes], sequence, !handles.is_empty()) {
+        match self.ring().write(prefix, parts, sequence, !handles.is_empty()) {
             Ok(()) => {}
             // Nothing was written; a packet of handles is thrown away by a reader.
             Err(WriteError::NoRoom) => return Ok(None),
@@ -304,42 +328,44 @@ impl Queue {
         deadline: Option<Instant>,
     ) -> Result<Taken, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let patience = if wait { deadline } else { patience() };
-        if let Some(outcome) = self.try_get(bytes, patience) {
+        let turn = Turn::Until(if wait { deadline } else { patience() });
+        if let Some(outcome) = self.try_get(bytes, turn) {
             return outcome;
         }
         if !wait {
             return Err(GetError::Empty);
         }
-        let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes, deadline)));
+        let turn = Turn::Until(deadline);
+        let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes, turn)));
         got?.unwrap_or(Err(GetError::Empty))
     }
 
-    /// One attempt: `None` when no message is there, or no turn comes until `deadline`.
-    fn try_get(
-        &self,
-        bytes: &mut Vec<u8>,
-        deadline: Option<Instant>,
-    ) -> Option<Result<Taken, GetError>> {
+    /// Takes a message out if one is there and that takes but a few instructions; `None` when it
+    /// takes more, or cannot be.
+    pub fn get_at_once(&self, bytes: &mut Vec<u8>) -> Option<Taken> {
+        self.try_get(bytes, Turn::AtOnce)?.ok()
+    }
+
+    /// One attempt: `None` when no message is there, or no turn comes in time.
+    fn try_get(&self, bytes: &mut Vec<u8>, turn: Turn) -> Option<Result<Taken, GetError>> {
         let words = self.segment.body();
         // In this order: what was put before the closing is seen.
         let closed = words.closed.load(Ordering::Acquire) != 0;
         if self.ring().is_empty() {
             return closed.then_some(Err(GetError::Closed));
         }
-        self.take(bytes, deadline).transpose()
+        self.take(bytes, turn).transpose()
     }
 
-    fn take(
-        &self,
-        bytes: &mut Vec<u8>,
-        deadline: Option<Instant>,
-    ) -> Result<Option<Taken>, GetError> {
+    fn take(&self, bytes: &mut Vec<u8>, turn: Turn) -> Result<Option<Taken>, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let me = core.me()?;
-        let Some(guard) = Guard::acquire(core, &words.get, deadline)? else { return Ok(None) };
+        let Some(guard) = Guard::acquire(core, &words.get, turn)? else { return Ok(None) };
         let ring = self.ring();
         let message = match ring.first() {
+            Ok(Some(message)) if turn == Turn::AtOnce && message.length > AT_ONCE => {
+                return Ok(None);
+            }
             Ok(Some(message)) => message,
             Ok(None) => {
                 if guard.from_dead {
@@ -416,7 +442,8 @@ impl Queue {
     /// After a writer's death: as many were put as the last message says.
     fn recover_puts(&self) -> Result<(), PutError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let Some(_readers) = Guard::acquire(core, &words.get, patience())? else { return Ok(()) };
+        let turn = Turn::Until(patience());
+        let Some(_readers) = Guard::acquire(core, &words.get, turn)? else { return Ok(()) };
         let known = words.puts.load(Ordering::Acquire).max(words.gets.load(Ordering::Acquire));
         let puts = match self.ring().sequences() {
             Ok(Some((_, end))) => known.max(end),
@@ -597,6 +624,17 @@ fn patience() -> Option<Instant> {
     Instant::now().checked_add(Duration::from_secs(5))
 }
 
+/// How long one attempt waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It does not; nor does it take over from the dead.
+    AtOnce,
+    Until(Option<Instant>),
+}
+
+/// The longest message that is taken at once.
+const AT_ONCE: usize = 16 * 1024;
+
 /// One of the queue's locks, held.
 struct Guard<'a> {
     lock: &'a LockWords,
@@ -608,8 +646,12 @@ impl<'a> Guard<'a> {
     fn acquire(
         core: &std::sync::Arc<Core>,
         lock: &'a LockWords,
-        deadline: Option<Instant>,
+        turn: Turn,
     ) -> Result<Option<Self>, SegmentError> {
+        let Turn::Until(deadline) = turn else {
+            let me = core.me()?;
+            return Ok(lock.acquire_at_once(me).then_some(Self { lock, me, from_dead: false }));
+        };
         let Some(acquired) = lock.acquire(core, deadline)? else { return Ok(None) };
         let from_dead = matches!(acquired, Acquired::FromDead { .. });
         Ok(Some(Self { lock, me: core.me()?, from_dead }))
