@@ -27,9 +27,24 @@ def _update():
         _Pickler.registered = registered
 
 
+# Smaller buffers are in the pickle: one more piece of a message costs as much as copying them.
+_LARGE = 16 * 1024
+
+
 def dumps(obj):
-    """Returns the pickle of an object."""
+    """Returns the pickle of an object; with large buffers in it, a pair of the pickle and those."""
     _update()
-    buffer = io.BytesIO()
-    _Pickler(buffer).dump(obj)
-    return buffer.getvalue()
+    pickled, buffers = io.BytesIO(), []
+
+    def keep_out(buffer):
+        try:
+            raw = buffer.raw()
+        except BufferError:
+            return True
+        if raw.nbytes < _LARGE:
+            return True
+        buffers.append(raw)
+        return False
+
+    _Pickler(pickled, 5, buffer_callback=keep_out).dump(obj)
+    return (pickled.getvalue(), buffers) if buffers else pickled.getvalue()

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import warnings
 from multiprocessing import connection, util
 
 from . import _procession
@@ -25,6 +27,18 @@ def tether_of(process_obj):
     return _procession.tether_handle() if process_obj.daemon else None
 
 
+def _fork():
+    """Makes a copy of this process.
+
+    Python warns of threads in the original. Those of procession hold nothing that a copy needs.
+    """
+    if threading.active_count() > 1:
+        return os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 class Popen:
     """A child that is a copy of this process.
 
@@ -45,7 +59,7 @@ class Popen:
 
     def _launch(self, process_obj):
         parent, tether = own_pidfd(), tether_of(process_obj)
-        self.pid = os.fork()
+        self.pid = _fork()
         if self.pid == 0:
             _run_copy(process_obj, parent, tether)
         self._watch(os.pidfd_open(self.pid))

@@ -4,7 +4,6 @@ import os
 import pickle
 import queue as pyqueue
 import signal
-import sys
 import threading
 import time
 from multiprocessing import connection
@@ -335,9 +334,67 @@ def test_what_is_registered_for_pickling_is_used():
 
 def test_deep_recursion_is_an_error_and_no_crash(capsys):
     nested = []
-    for _ in range(sys.getrecursionlimit() * 3):
+    for _ in range(100_000):
         nested = [nested]
     queue = procession.Queue()
     queue.put(nested)
     assert "RecursionError" in capsys.readouterr().err
     assert queue.empty()
+
+
+class Buffer:
+    """An object with a buffer, as NumPy's arrays are."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        assert protocol == 5
+        return Buffer, (pickle.PickleBuffer(self.data),)
+
+
+def total(there, back):
+    while (objects := there.get()) is not None:
+        for held in objects:
+            memoryview(held.data)[0:1] = b"!"
+        back.put([bytes(memoryview(held.data)) for held in objects])
+
+
+def test_large_buffers_travel_beside_the_pickle(ctx):
+    there, back = ctx.Queue(), ctx.Queue()
+    child = ctx.Process(target=total, args=(there, back))
+    child.start()
+    sizes = [1, 100, 20_000, 0, 16_384, 1_000_003, 5_000_000]
+    for turn in range(3):
+        objects = [Buffer(bytearray([turn]) * size) for size in sizes]
+        there.put([held for held in objects if held.data])
+        got = back.get(timeout=60)
+        assert got == [b"!" + bytes([turn]) * (size - 1) for size in sizes if size]
+        assert all(set(held.data) <= {turn} for held in objects), "the sender's own is unchanged"
+    there.put(None)
+    child.join()
+    child.close()
+
+
+def test_what_was_received_lives_as_long_as_it_is_used():
+    queue = procession.Queue()
+    held = []
+    for turn in range(20):
+        queue.put(Buffer(bytearray([turn]) * 100_000))
+        held.append(queue.get(timeout=10))
+        if turn % 3 == 0:
+            held.pop(0)
+    assert {bytes(buffer.data)[0] for buffer in held} == {bytes(b.data)[-1] for b in held}
+    assert len({bytes(buffer.data)[0] for buffer in held}) == len(held)
+
+
+def test_arrays():
+    numpy = pytest.importorskip("numpy")
+    queue = procession.Queue()
+    array = numpy.arange(100_000, dtype=numpy.float64).reshape(100, 1000)
+    queue.put({"whole": array, "part": array[::2, ::3], "turned": array.T})
+    got = queue.get(timeout=10)
+    assert (got["whole"] == array).all() and got["whole"].flags.writeable
+    assert (got["part"] == array[::2, ::3]).all() and (got["turned"] == array.T).all()
+    got["whole"][0, 0] = 5
+    assert array[0, 0] == 0

@@ -14,6 +14,7 @@ mod failure;
 mod handles;
 mod lock;
 mod queue;
+mod received;
 mod rlock;
 mod semaphore;
 mod tether;

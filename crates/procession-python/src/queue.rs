@@ -12,6 +12,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyNone, PyString, PyT
 
 use crate::failure::{exception, of_class, raised};
 use crate::handles::{get, lend, set, take};
+use crate::received::{self, Parts};
 use crate::timeout::Patience;
 
 /// The first byte of a message whose value needs no pickle. A pickle begins with 0x80.
@@ -38,14 +39,22 @@ pub(crate) struct Queue {
 thread_local! {
     /// Where messages are received, with the room of the last one.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// How long the last message was that was received, if it was large.
+    static LARGE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Calls `f` with a buffer that keeps its room unless that was large.
+/// Calls `f` with a buffer that keeps its room unless that was large. Where the last message was
+/// large, the next one is likely to be.
 fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    let mut buffer = BUFFER.take();
+    let mut buffer = match LARGE.get() {
+        0 => BUFFER.take(),
+        large => received::room(large),
+    };
     let result = f(&mut buffer);
     if buffer.capacity() <= SHORT * 4 {
         BUFFER.set(buffer);
+    } else {
+        received::keep(buffer);
     }
     result
 }
@@ -100,6 +109,13 @@ impl Queue {
             }
         }
     }
+}
+
+/// A message, as far as it is one without its pickle.
+enum Got<'py> {
+    Value(Bound<'py, PyAny>),
+    Pickle(Bound<'py, PyBytes>),
+    Parts(Vec<u8>),
 }
 
 fn io_exception(error: io::Error) -> PyErr {
@@ -190,7 +206,12 @@ impl Queue {
             if pickled.is_none() {
                 return Ok(()); // `dumps` has said why
             }
-            let pickled = pickled.cast::<PyBytes>()?.as_bytes();
+            let Ok(pickled) = pickled.cast::<PyBytes>() else {
+                let parts = Parts::new(&pickled)?;
+                let put = self.put_message(py, &parts.pieces(py), patience)?;
+                return if put { Ok(()) } else { Err(of_queue(py, "Full")) };
+            };
+            let pickled = pickled.as_bytes();
             if pickled.len() <= SHORT {
                 self.put_short(py, pickled, patience)?
             } else {
@@ -210,19 +231,22 @@ impl Queue {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = loads.py();
         let patience = Patience::new(block, timeout)?;
-        let pickled = with_buffer(|buffer| {
+        let got = with_buffer(|buffer| {
             if self.get_message(py, buffer, patience)?.is_none() {
                 return Err(of_queue(py, "Empty"));
             }
-            match decode(py, buffer)? {
-                Some(value) => Ok(Err(value)),
-                None => Ok(Ok(PyBytes::new(py, buffer))),
+            LARGE.set(if buffer.len() > SHORT { buffer.len() } else { 0 });
+            if buffer.first() == Some(&received::TAG) {
+                return Ok(Got::Parts(std::mem::take(buffer)));
             }
+            Ok(decode(py, buffer)?
+                .map_or_else(|| Got::Pickle(PyBytes::new(py, buffer)), Got::Value))
         })?;
         // Without the buffer: `loads` runs what others have written.
-        match pickled {
-            Ok(pickled) => loads.call1((pickled,)),
-            Err(value) => Ok(value),
+        match got {
+            Got::Value(value) => Ok(value),
+            Got::Pickle(pickled) => loads.call1((pickled,)),
+            Got::Parts(bytes) => received::load(loads, bytes),
         }
     }
 

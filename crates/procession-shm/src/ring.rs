@@ -366,6 +366,10 @@ impl<M: Memory> Ring<'_, M> {
 
     /// Copies a message out; the readers' lock is held.
     pub(crate) fn read(&self, message: Message, bytes: &mut Vec<u8>) {
+        if bytes.capacity() < message.length {
+            // Zeros from the system, which cost nothing until they are overwritten.
+            *bytes = vec![0; message.length];
+        }
         // What is there already is overwritten: only more of it costs.
         bytes.resize(message.length, 0);
         self.copy_out(message.region, message.position + HEADER, bytes);
