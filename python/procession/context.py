@@ -23,6 +23,14 @@ __all__ = ()
 class BaseContext(_std.BaseContext):
     """What every context offers."""
 
+    def Manager(self):
+        """Returns a manager of lists, dictionaries, locks and queues, which has been started."""
+        from .managers import SyncManager
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
+
     def Lock(self):
         """Returns a lock that one thread of one process holds at a time."""
         from .synchronize import Lock

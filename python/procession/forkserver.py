@@ -13,6 +13,9 @@ import struct
 import threading
 from multiprocessing import resource_tracker, spawn, util
 
+# That of the standard library, which is another server, runs this.
+from multiprocessing.forkserver import main  # noqa: F401
+
 __all__ = ["ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
 # As many descriptors as the kernel lets one message carry.

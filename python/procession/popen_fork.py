@@ -71,13 +71,16 @@ class Popen:
     def poll(self, flag=os.WNOHANG):
         """Returns the exit code of a child that has ended, and None of one that has not."""
         if self.returncode is None:
+            # Looked at before it is taken away: the handler of a signal may raise in between.
+            look = os.WEXITED | os.WNOWAIT | (os.WNOHANG if flag == os.WNOHANG else 0)
             try:
-                pid, status = os.waitpid(self.pid, flag)
-            except OSError:
-                # Somebody else has reaped it, or it is not a child of this process.
-                return None
-            if pid == self.pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
+                ended = os.waitid(os.P_PIDFD, self.sentinel, look)
+                if ended is not None:
+                    exited = ended.si_code == os.CLD_EXITED
+                    self.returncode = ended.si_status if exited else -ended.si_status
+                    os.waitid(os.P_PIDFD, self.sentinel, os.WEXITED | os.WNOHANG)
+            except ChildProcessError:
+                pass  # somebody else has reaped it, or it is not a child of this process
         return self.returncode
 
     def wait(self, timeout=None):

@@ -6,12 +6,14 @@ queue or it is not, whoever is killed when.
 
 import traceback
 import types
-from multiprocessing import connection
+from multiprocessing import queues as _std
 from queue import Empty, Full
 
 from . import _procession
 from ._pickling import dumps, loads
 from ._share import carry, receive
+from .connection import wait
+from .context import _default_context
 from .errors import WorkerDied
 from .synchronize import SEM_VALUE_MAX, _rebuild
 
@@ -156,33 +158,15 @@ class JoinableQueue(Queue):
             raise WorkerDied(None, lost=lost)
 
 
-class SimpleQueue(_Queue):
-    """A queue with nothing but put, get and empty."""
+class SimpleQueue(_std.SimpleQueue):
+    """A queue with nothing but put, get and empty: the standard library's pipe, with locks of ours.
+
+    Others wait for its reader with a selector, and count on finding an object then: a pipe says
+    nothing else.
+    """
 
     def __init__(self, *, ctx=None):
-        self._init(0)
-
-    def put(self, obj):
-        """Puts an object in."""
-        if self._closed:
-            raise OSError("handle is closed")
-        self._put(dumps, obj)
-
-    def get(self):
-        """Waits for an object and takes it out."""
-        if self._closed:
-            raise OSError("handle is closed")
-        return self._get(loads)
-
-    def empty(self):
-        """Tells whether no object is there."""
-        if self._closed:
-            raise OSError("handle is closed")
-        return self._empty()
-
-    def close(self):
-        """Says that this process uses the queue no more."""
-        self._closed = True
+        super().__init__(ctx=ctx or _default_context)
 
 
 class _End:
@@ -205,16 +189,15 @@ class _Reader(_End):
     def fileno(self):
         """Returns a descriptor that is readable once an object is there.
 
-        It tells of what comes after this call, or is there already: ask anew before each wait.
+        It tells of what comes after this call, or is there already: ask anew before each wait. It
+        may be readable for nothing, as when a process has died; `procession.connection.wait` looks.
         """
         if self._queue._closed:
             raise OSError("handle is closed")
         return self._queue._fileno()
 
     def poll(self, timeout=0.0):
-        if not self._queue._empty():
-            return True
-        return bool(connection.wait([self], timeout)) and not self._queue._empty()
+        return bool(wait([self], timeout))
 
     def recv(self):
         return self._queue._get(loads)

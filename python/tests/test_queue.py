@@ -6,10 +6,10 @@ import queue as pyqueue
 import signal
 import threading
 import time
-from multiprocessing import connection
 
 import procession
 import pytest
+from procession import connection
 
 VALUES = [
     None,
@@ -259,7 +259,7 @@ def put_later(queue, started):
 
 
 def test_queues_can_be_waited_for(ctx):
-    first, second, started = ctx.Queue(), ctx.SimpleQueue(), ctx.Event()
+    first, second, started = ctx.Queue(), ctx.Queue(), ctx.Event()
     readers = [first._reader, second._reader]
     assert connection.wait(readers, 0.01) == []
     child = ctx.Process(target=put_later, args=(second, started))
