@@ -39,6 +39,7 @@ pub(crate) fn test(long: bool) -> bool {
     });
     report.step("examples", examples::check);
     python::test(&mut report);
+    report.step("the fuzzers' corpus", replay_corpus);
     report.step("nothing left behind", || before.compare());
 
     report.step("cargo doc", || {
@@ -91,6 +92,12 @@ pub(crate) fn bench(arguments: &[String]) -> bool {
         }
         Outcome::Passed(_) | Outcome::Skipped(_) => true,
     }
+}
+
+/// The fuzzer itself needs a nightly compiler; what it has found has to stay found with any.
+fn replay_corpus() -> Outcome {
+    let manifest = ["test", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features"];
+    run::shown(cargo(&manifest).args(["--target-dir", "target/fuzz"]))
 }
 
 fn test_on(target: &str) -> Outcome {

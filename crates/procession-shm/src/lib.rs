@@ -6,9 +6,13 @@
 //! | `roster` | who takes part: numbers that are never used again |
 //! | `watch` | notices the death of those who take part, and has it swept up |
 //! | `gate` | where processes sleep until something has changed |
+//! | `hunger` | who has waited long is let through |
 //! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
 //! | `bytes` | plain bytes, with and without a lock |
+//! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
+//! | `slots` | work that one process offers, and others take and answer |
+//! | `store` | blocks of bytes that one process writes and others copy out |
 //!
 //! Nothing here starts a process. A peer may be dead, and it may be hostile: what is read from
 //! shared memory is judged before it is used, and nothing in it is an address.
@@ -28,13 +32,17 @@ pub mod bytes;
 pub mod condition;
 pub mod event;
 mod gate;
+mod hunger;
 pub mod lock;
+pub mod named;
 pub mod queue;
 mod ring;
 pub mod rlock;
 mod roster;
 pub mod segment;
 pub mod semaphore;
+pub mod slots;
+pub mod store;
 mod wait;
 mod watch;
 

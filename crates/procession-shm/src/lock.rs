@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! word:  31          30     29  28            0
-//!       | contended | died |   | holder number |        gate: see `gate`
+//!       | contended | died |   | holder number |        gate: see `gate`; hunger: see `hunger`
 //! ```
 //!
 //! # States
@@ -44,9 +44,10 @@ use std::time::Instant;
 use procession_sys::crash_point;
 
 use crate::gate::Gate;
+use crate::hunger::Hunger;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
-use crate::wait::{Attempt, block};
+use crate::wait::Attempt;
 
 const CONTENDED: u32 = 1 << 31;
 const DIED: u32 = 1 << 30;
@@ -60,6 +61,7 @@ pub(crate) struct LockWords {
     gate: Gate,
     /// The process whose death the next holder is to be told.
     dead: AtomicU32,
+    hunger: Hunger,
 }
 
 /// That the lock was taken, and from whom.
@@ -141,13 +143,18 @@ impl LockWords {
         if self.acquire_at_once(me) {
             return Ok(Some(Acquired::Free));
         }
-        block(core, &self.gate, deadline, |attempt| {
+        let is_free = || !self.is_held();
+        self.hunger.block(core, &self.gate, deadline, is_free, |attempt| {
             self.attempt(core, me, attempt == Attempt::Sleeping)
         })
     }
 
-    /// Takes the lock if it is free and nobody died with it; looks at nothing else.
+    /// Takes the lock if it is free, nobody died with it and nobody has waited long for it; looks at
+    /// nothing else.
     pub(crate) fn acquire_at_once(&self, me: Number) -> bool {
+        if self.hunger.is_felt() {
+            return false;
+        }
         // ORDERING: as in `attempt`.
         let taken = self.word.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if taken {
@@ -327,5 +334,15 @@ impl Lock {
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.0.core.me().is_ok_and(|me| self.0.body().is_held_by(me))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hunger(&self) -> &Hunger {
+        &self.0.body().hunger
+    }
+
+    #[cfg(test)]
+    pub(crate) fn wake(&self) {
+        self.0.body().wake();
     }
 }

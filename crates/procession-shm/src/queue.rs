@@ -3,8 +3,10 @@
 //! # Layout
 //!
 //! ```text
-//! put lock │ get lock │ gates: readers, writers, joiners │ limit │ closed │ pollers │ crowded
-//! puts │ gets │ done │ tickets │ rings (see `ring`) │ taken[place]
+//! put lock │ puts │ tickets                                                       one cache line
+//! get lock │ gets                                                                 another
+//! gates: readers, writers, joiners │ limit │ closed │ pollers │ crowded │ done    changed seldom
+//! rings (see `ring`) │ taken[place]
 //! ```
 //!
 //! `puts`, `gets` and `done` count messages from the beginning. `taken` is how many messages a
@@ -56,7 +58,7 @@ use crate::gate::Gate;
 use crate::lock::LockWords;
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
 use crate::roster::{OwnCount, PLACES, Participant, place_of};
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, NewLine, Segment, SegmentError};
 use crate::wait::block;
 use crate::watch::Watched;
 use turn::{AT_ONCE, Guard, Turn, patience};
@@ -69,8 +71,14 @@ pub const LONGEST: usize = ring::LONGEST - size_of::<u64>();
 
 #[repr(C)]
 struct Words {
+    writing: NewLine,
     put: LockWords,
+    puts: AtomicU64,
+    tickets: AtomicU64,
+    reading: NewLine,
     get: LockWords,
+    gets: AtomicU64,
+    seldom: NewLine,
     readers: Gate,
     writers: Gate,
     joiners: Gate,
@@ -78,10 +86,7 @@ struct Words {
     closed: AtomicU32,
     pollers: AtomicU32,
     crowded: AtomicU32,
-    puts: AtomicU64,
-    gets: AtomicU64,
     done: AtomicU64,
-    tickets: AtomicU64,
     rings: ring::Words,
     taken: [OwnCount; PLACES],
 }
@@ -151,7 +156,7 @@ pub enum GetError {
     Empty,
     /// What was there is no message; it was thrown away.
     Garbage,
-    /// The system refused the handles of a message, which is still there.
+    /// The system has no memory for a message, or refused its handles; it is still there.
     Io(io::Error),
 }
 
@@ -473,14 +478,14 @@ impl Queue {
         if guard.from_dead {
             words.gets.store(message.sequence, Ordering::Release);
         }
-        ring.read(message, bytes);
+        ring.read(message, bytes).map_err(GetError::Io)?;
         let handles = match self.handles_of(message, bytes) {
             Ok(handles) => handles,
             Err(GetError::Garbage) => {
                 words.gets.store(message.sequence.wrapping_add(1), Ordering::Release);
                 ring.remove(message);
                 drop(guard);
-                self.has_room();
+                self.has_room(1);
                 words.joiners.open_all();
                 return Err(GetError::Garbage);
             }
@@ -499,17 +504,17 @@ impl Queue {
         }
         let is_large = ring.is_large() && ring.is_empty();
         drop(guard);
-        self.has_room();
+        self.has_room(1);
         if is_large {
             self.shrink();
         }
         Ok(Some(Taken { handles }))
     }
 
-    /// Wakes who waits for the room of a message that was taken.
-    fn has_room(&self) {
+    /// Wakes who waits for the room of messages that were taken.
+    fn has_room(&self, messages: u32) {
         let words = self.segment.body();
-        words.writers.open(1);
+        words.writers.open(messages);
         // ORDERING: after the opening: who said so later has seen it, and does not sleep.
         if words.crowded.load(Ordering::Acquire) != 0 {
             // Before the opening: who is woken by it may say so again.
@@ -744,6 +749,10 @@ impl From<SegmentError> for GetError {
         Self::Io(io::Error::other(error))
     }
 }
+
+mod many;
+
+pub use many::Ends;
 
 #[cfg(test)]
 mod tests;

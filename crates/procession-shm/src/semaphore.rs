@@ -6,7 +6,7 @@
 //! state:   63     32 31    23 22 21 20       0      held[place]:  63      32 31      0
 //!         | value   | place  | op  | sequence |                   | sequence | count   |
 //!
-//! limit │ dead │ initial │ gate
+//! limit │ dead │ initial │ gate │ hunger (see `hunger`)
 //! ```
 //!
 //! # Protocol
@@ -49,10 +49,10 @@ use std::time::Instant;
 use procession_sys::crash_point;
 
 use crate::gate::Gate;
+use crate::hunger::Hunger;
 use crate::lock::Acquired;
 use crate::roster::{Number, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
-use crate::wait::block;
 
 const SEQUENCE: u32 = (1 << 21) - 1;
 
@@ -123,6 +123,7 @@ struct Words {
     /// The value before anybody took or gave any.
     initial: AtomicU32,
     gate: Gate,
+    hunger: Hunger,
     held: [AtomicU64; PLACES],
 }
 
@@ -276,12 +277,17 @@ impl Semaphore {
     /// A [`SegmentError`] when the other participants cannot be watched.
     pub fn acquire(&self, deadline: Option<Instant>) -> Result<Option<Acquired>, SegmentError> {
         let (words, me) = (self.0.body(), self.core().me()?);
-        block(self.core(), &words.gate, deadline, |_| Ok(words.take(me)))
+        let is_free = || self.value() > 0;
+        words.hunger.block(self.core(), &words.gate, deadline, is_free, |_| Ok(words.take(me)))
     }
 
     /// Takes a permit if one is there, in a few instructions; `None` when that takes more.
     pub fn acquire_at_once(&self) -> Option<Acquired> {
-        self.core().me().ok().and_then(|me| self.0.body().take(me))
+        let words = self.0.body();
+        if words.hunger.is_felt() {
+            return None;
+        }
+        self.core().me().ok().and_then(|me| words.take(me))
     }
 
     /// Takes a permit if one is there, also one that comes back from a process that has died.

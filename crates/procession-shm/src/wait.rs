@@ -74,7 +74,7 @@ const LEAST: u32 = 8;
 
 /// Makes attempts for a short while. Another processor may make them possible meanwhile, which is
 /// much faster than to sleep and be woken; when it did not, the next spin is shorter.
-fn spin<T>(
+pub(crate) fn spin<T>(
     mut attempt: impl FnMut() -> Result<Option<T>, SegmentError>,
 ) -> Result<Option<T>, SegmentError> {
     // ORDERING: a guess that guards nothing.

@@ -89,7 +89,7 @@ macro_rules! semaphore {
                 let value = u32::try_from(value).map_err(|_| {
                     let most = u32::MAX;
                     CreateError::invalid(format!(
-                        "a semaphore of {value} permits; the most is {most}"
+                        "a semaphore of {value} permits cannot be made: the most is {most}"
                     ))
                 })?;
                 let limit: fn(u32) -> u32 = $limit;
@@ -108,7 +108,8 @@ macro_rules! semaphore {
             ///
             /// # Blocking
             ///
-            /// Until one is given, or comes back from a process that has died.
+            /// Until one is given, or comes back from a process that has died. There is no strict
+            /// order, but whoever has waited for some milliseconds comes before newcomers.
             ///
             /// # Errors
             ///
