@@ -29,11 +29,11 @@
 //! opens the gate. One that dies before it took an entry was never there.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use procession_sys::crash_point;
 
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::gate::Gate;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};

@@ -11,9 +11,9 @@
 //! A holder that dies while it writes leaves what it had written; the next one is told.
 
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use crate::atomic::AtomicU64;
 use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::roster::Participant;
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};

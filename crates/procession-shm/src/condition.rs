@@ -25,11 +25,11 @@
 //! | asleep | `waiting` is one too many: a later notification gives a permit that nobody needs, and with the next one somebody passes for nothing | nobody has to |
 //! | between the queue and the gate | permits, and all asleep | the sweep opens the gate |
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use procession_sys::crash_point;
 
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::roster::{PLACES, Participant, place_of};

@@ -15,11 +15,11 @@
 //! A setter that dies between the word and the gate: the event is set, sleepers do not know; the
 //! sweep of its death opens the gate.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use procession_sys::crash_point;
 
+use crate::atomic::{AtomicU32, Ordering};
 use crate::gate::Gate;
 use crate::roster::Participant;
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};

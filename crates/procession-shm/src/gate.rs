@@ -34,10 +34,11 @@
 //!   than it needs to, and takes the bit back.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;
 
 use procession_sys::futex::{self, Woken};
+
+use crate::atomic::{AtomicU32, Ordering, fence};
 
 const SLEEPERS: u32 = 1;
 const TURN: u32 = 2;
@@ -99,7 +100,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU64;
+    use crate::atomic::AtomicU64;
     use std::time::Duration;
 
     #[test]

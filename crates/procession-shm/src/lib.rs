@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `atomic` | atomics, in one place |
 //! | `segment` | one piece of shared memory: made, passed on as a handle, checked, joined |
 //! | `roster` | who takes part: numbers that are never used again |
 //! | `watch` | notices the death of those who take part, and has it swept up |
@@ -23,6 +24,7 @@
 //!
 //! The crate is internal to procession: its API follows procession's needs without notice.
 
+mod atomic;
 pub mod barrier;
 pub mod bytes;
 pub mod condition;

@@ -35,11 +35,11 @@
 //! | woken, before it took the word | free, others asleep | the same |
 //! | asleep | contended without need | the next release opens a gate where nobody is |
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use procession_sys::crash_point;
 
+use crate::atomic::{AtomicU32, Ordering};
 use crate::gate::Gate;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};

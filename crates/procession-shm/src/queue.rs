@@ -32,13 +32,13 @@
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use procession_sys::ready::Bell;
 use procession_sys::wire::{MAX_HANDLES, ReceiveError, Wire};
 use procession_sys::{BorrowedHandle, Handle, crash_point, shared};
 
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords};
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};

@@ -54,9 +54,10 @@
 
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use procession_sys::crash_point;
+
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How many regions there are.
 pub(crate) const REGIONS: usize = 10;

@@ -31,7 +31,7 @@
 //!
 //! A participant that dies keeps its claim until somebody sweeps; its number is in no word by then.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How many processes can take part in one segment at a time.
 pub const PLACES: usize = 512;

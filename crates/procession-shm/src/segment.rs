@@ -26,13 +26,13 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use procession_sys::process::{self, current_pid};
 use procession_sys::shared::{self, Mapping};
 use procession_sys::{BorrowedHandle, Handle, borrow, runtime};
 
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, unmodelled};
 use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
 use crate::watch::{Watched, Watcher};
 
@@ -183,7 +183,7 @@ struct Local {
 }
 
 fn local() -> Result<&'static Local, SegmentError> {
-    static LOCAL: AtomicPtr<Local> = AtomicPtr::new(std::ptr::null_mut());
+    static LOCAL: unmodelled::AtomicPtr<Local> = unmodelled::AtomicPtr::new(std::ptr::null_mut());
     let copies = runtime::copies()?;
     loop {
         // ORDERING: Acquire pairs with the Release below: its fields are there.

@@ -39,11 +39,11 @@
 //! | in a sweep, between returning and `foreign` | fewer permits may come back at a later death, and only where processes give what others have taken | nobody |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use procession_sys::crash_point;
 
+use crate::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use crate::gate::Gate;
 use crate::lock::Acquired;
 use crate::roster::{Number, PLACES, Participant, place_of};

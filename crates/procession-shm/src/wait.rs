@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use procession_sys::futex::Woken;
 use procession_sys::process;
 
+use crate::atomic::{Ordering, unmodelled};
 use crate::gate::Gate;
 use crate::segment::{Core, SegmentError};
 
@@ -54,7 +54,7 @@ pub(crate) fn block<T>(
 const NAP: Duration = Duration::from_millis(50);
 
 /// How many turns of the spin are worth it in this process, by what they have brought.
-static TURNS: AtomicU32 = AtomicU32::new(MOST / 4);
+static TURNS: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(MOST / 4);
 /// About as long as a wake-up across processors takes.
 const MOST: u32 = 400;
 const LEAST: u32 = 8;
