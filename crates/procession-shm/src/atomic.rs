@@ -2,9 +2,25 @@
 //!
 //! `cargo xtask tidy` refuses any other.
 
+#[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+
+#[cfg(loom)]
+pub(crate) use crate::model::atomic::{AtomicI64, AtomicU32, AtomicU64, fence};
+#[cfg(loom)]
+pub(crate) use std::sync::atomic::Ordering;
 
 /// For statics that one process keeps to itself; they are part of no protocol, and of no model.
 pub(crate) mod unmodelled {
-    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32};
+    #[cfg(not(loom))]
+    pub(crate) use std::sync::atomic::AtomicPtr;
+    pub(crate) use std::sync::atomic::AtomicU32;
 }
+
+/// What a body is made of: its beginning is all zeros, which a model makes value by value.
+#[cfg(not(loom))]
+pub(crate) trait Zeros {}
+#[cfg(not(loom))]
+impl<T> Zeros for T {}
+#[cfg(loom)]
+pub(crate) use std::default::Default as Zeros;

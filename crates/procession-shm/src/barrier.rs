@@ -31,10 +31,9 @@
 use std::fmt;
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::gate::Gate;
+use crate::os::crash_point;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
@@ -43,6 +42,7 @@ const BROKEN: u64 = 1;
 const HISTORY_SHIFT: u32 = 8;
 const HISTORY_BITS: u32 = 24;
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     state: AtomicU64,
@@ -174,7 +174,7 @@ impl Barrier {
     ///
     /// A [`SegmentError`] when there is no memory or descriptor.
     pub fn new(parties: u32) -> Result<Self, SegmentError> {
-        let segment: Segment<Words> = Segment::create(parties as usize * size_of::<u64>())?;
+        let segment: Segment<Words> = Segment::create(parties as usize * size_of::<AtomicU64>())?;
         let words = segment.body();
         words.parties.store(parties, Ordering::Relaxed);
         // Zeros are entries of generation 0.

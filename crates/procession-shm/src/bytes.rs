@@ -18,6 +18,7 @@ use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::roster::Participant;
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Locked {
     lock: LockWords,
@@ -93,6 +94,7 @@ impl LockedBytes {
     }
 }
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Bare {
     nothing: AtomicU64,

@@ -27,15 +27,15 @@
 
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords, NotHeld};
+use crate::os::crash_point;
 use crate::roster::{PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     lock: LockWords,
@@ -251,7 +251,7 @@ impl Words {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -17,10 +17,9 @@
 
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
 use crate::atomic::{AtomicU32, Ordering};
 use crate::gate::Gate;
+use crate::os::crash_point;
 use crate::roster::Participant;
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
@@ -28,6 +27,7 @@ use crate::wait::block;
 const SET: u32 = 1;
 const COUNT: u32 = 2;
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     word: AtomicU32,

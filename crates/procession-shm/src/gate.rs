@@ -36,15 +36,15 @@
 use std::io;
 use std::time::Instant;
 
-use procession_sys::futex::{self, Woken};
-
 use crate::atomic::{AtomicU32, Ordering, fence};
+use crate::os::futex::{self, Woken};
 
 const SLEEPERS: u32 = 1;
 const TURN: u32 = 2;
 
 /// The word that processes sleep on. Zeros are a gate without sleepers.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(transparent)]
 pub(crate) struct Gate(AtomicU32);
 
@@ -97,7 +97,7 @@ impl Gate {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::atomic::AtomicU64;

@@ -2,7 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `atomic` | atomics, in one place |
+//! | `atomic`, `os` | atomics and the system, in one place each |
 //! | `segment` | one piece of shared memory: made, passed on as a handle, checked, joined |
 //! | `roster` | who takes part: numbers that are never used again |
 //! | `watch` | notices the death of those who take part, and has it swept up |
@@ -24,6 +24,8 @@
 //!
 //! The crate is internal to procession: its API follows procession's needs without notice.
 
+#![cfg_attr(loom, expect(dead_code, reason = "the models leave some of it out"))]
+
 mod atomic;
 pub mod barrier;
 pub mod bytes;
@@ -31,6 +33,10 @@ pub mod condition;
 pub mod event;
 mod gate;
 pub mod lock;
+#[cfg(loom)]
+mod model;
+mod os;
+#[cfg(not(loom))]
 pub mod queue;
 mod ring;
 pub mod rlock;
@@ -38,6 +44,7 @@ mod roster;
 pub mod segment;
 pub mod semaphore;
 mod wait;
+#[cfg_attr(loom, path = "model/watch.rs")]
 mod watch;
 
 pub use roster::PLACES;

@@ -37,10 +37,9 @@
 
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
 use crate::atomic::{AtomicU32, Ordering};
 use crate::gate::Gate;
+use crate::os::crash_point;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::{Attempt, block};
@@ -51,6 +50,7 @@ const HOLDER: u32 = (1 << 29) - 1;
 
 /// The words of a lock, for whatever has one inside.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct LockWords {
     word: AtomicU32,

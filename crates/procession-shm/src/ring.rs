@@ -55,9 +55,8 @@
 use std::io;
 use std::ptr::{self, NonNull};
 
-use procession_sys::crash_point;
-
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::os::crash_point;
 
 /// How many regions there are.
 pub(crate) const REGIONS: usize = 10;
@@ -92,6 +91,7 @@ const fn offset_of(index: usize) -> usize {
 
 /// One region's words.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Region {
     head: AtomicU64,
@@ -104,6 +104,7 @@ struct Region {
 
 /// The words of all regions, in the body of a queue's segment.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Words {
     regions: [Region; REGIONS],
@@ -455,7 +456,7 @@ impl<M: Memory> Ring<'_, M> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use procession_sys::{Handle, shared};

@@ -21,13 +21,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, unmodelled};
 use crate::lock::{Acquired, LockWords, NotHeld};
+use crate::os::crash_point;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     lock: LockWords,

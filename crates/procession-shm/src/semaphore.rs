@@ -41,11 +41,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
 use crate::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use crate::gate::Gate;
 use crate::lock::Acquired;
+use crate::os::crash_point;
 use crate::roster::{Number, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
@@ -109,6 +108,7 @@ impl Held {
     }
 }
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     state: AtomicU64,
@@ -318,7 +318,7 @@ impl Semaphore {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

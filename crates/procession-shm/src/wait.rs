@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use procession_sys::futex::Woken;
-use procession_sys::process;
-
 use crate::atomic::{Ordering, unmodelled};
 use crate::gate::Gate;
+use crate::os::futex::Woken;
+use crate::os::process;
 use crate::segment::{Core, SegmentError};
 
 /// What a failed attempt leads to.
