@@ -13,6 +13,7 @@ tests!(
     children_of_a_fork,
     forks_of_a_fork,
     pipes,
+    shared_memory,
     waiting_and_ending,
     from_a_child,
     what_was_printed_before_is_printed_once,
@@ -55,6 +56,10 @@ fn children_of_a_fork() {
 
 fn forks_of_a_fork() {
     scenario("forks");
+}
+
+fn shared_memory() {
+    scenario("shared");
 }
 
 fn pipes() {

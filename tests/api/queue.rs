@@ -22,6 +22,7 @@ for_each_method! {
     waiting_for_several_queues_and_a_child,
     tasks_are_joined,
     tasks_of_the_dead_are_told,
+    tasks_of_the_dead_are_told_also_before_the_others_are_done,
 }
 
 fn echo(from: Queue<Vec<u8>>, to: Queue<Vec<u8>>) {
@@ -267,6 +268,26 @@ fn tasks_are_joined(method: StartMethod) {
     queue.close();
     let done: usize = workers.into_iter().map(|worker| worker.join().expect("the end")).sum();
     assert_eq!(done, 500);
+}
+
+fn take_one_and_end(queue: Queue<u32>) {
+    queue.get().expect("one is there");
+}
+
+fn tasks_of_the_dead_are_told_also_before_the_others_are_done(method: StartMethod) {
+    let queue = Queue::unbounded().expect("queue");
+    queue.put(&1).expect("it is open");
+    queue.put(&2).expect("it is open");
+    start(Process::new(take_one_and_end, (queue.clone(),)), method).join().expect("it ends");
+    queue.get().expect("the other one");
+    std::thread::scope(|scope| {
+        let joined = scope.spawn(|| queue.join());
+        std::thread::sleep(Duration::from_millis(20));
+        queue.task_done().expect("it was not");
+        let lost = joined.join().expect("no panic").expect_err("one is lost").to_string();
+        assert!(lost.starts_with("1 message"), "{lost}");
+    });
+    queue.join().expect("it was told");
 }
 
 fn tasks_of_the_dead_are_told(method: StartMethod) {

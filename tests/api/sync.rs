@@ -248,7 +248,13 @@ fn a_condition_waits_no_longer_than_it_is_told(method: StartMethod) {
     let child = start(Process::new(sets, (condition.clone(), value.clone())), method);
     let is_unset = || value.get().expect("nobody dies") == 0;
     let guard = condition.wait_while(guard, is_unset).expect("nobody dies");
+    // A time limit is one for all of the waits together.
+    let (guard, done) = condition.wait_timeout_while(guard, SHORT, is_unset).expect("nobody dies");
+    assert!(done, "it is set already");
+    let (guard, done) = condition.wait_timeout_while(guard, SHORT, || true).expect("nobody dies");
+    assert!(!done && condition.acquire_timeout(SHORT).expect("nobody dies").is_none());
     drop(guard);
+    drop(condition.acquire_timeout(SHORT).expect("nobody dies").expect("it is free"));
     child.join().expect("it returns");
     // A waiter whose fellow dies with the lock is told.
     let dies = |condition: Condition| {

@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use procession::{JoinError, Process, Queue, Sender, StartMethod, simplex};
+use procession::{JoinError, Process, Queue, Sender, StartMethod, simplex, wait};
 use procession_tests::{Random, for_each_method, rounds};
 use serde::{Deserialize, Serialize};
 
 for_each_method! {
     killed_writers_and_readers_tear_nothing_and_take_nothing_twice,
+    a_reader_killed_at_any_point_leaves_room,
+    a_writer_killed_at_any_point_is_seen_by_who_waits,
 }
 
 /// A message that shows where it comes from, and whether it is whole.
@@ -92,4 +94,53 @@ fn killed_writers_and_readers_tear_nothing_and_take_nothing_twice(method: StartM
     }
     let lost: u64 = last.values().map(|(most, count)| most + 1 - count).sum();
     assert!(lost <= rounds() as u64 * 4, "{lost} messages died with fewer readers");
+}
+
+fn get_one(queue: Queue<u32>) {
+    let _ = queue.get();
+}
+
+fn put_one(queue: Queue<u32>) {
+    let _ = queue.put(&1);
+}
+
+/// Has a child put one message, or get one, that is killed at a crash point.
+fn die_at(point: &str, queue: &Queue<u32>, method: StartMethod) {
+    let process = match point {
+        "ring.write.committed" => Process::new(put_one, (queue.clone(),)),
+        _ => Process::new(get_one, (queue.clone(),)),
+    };
+    let child = process.start_method(method).env("PROCESSION_CRASH_POINT", point).start();
+    let joined = child.expect("it starts").join();
+    assert!(matches!(joined, Err(JoinError::Signaled { signal: 9, .. })), "{point}: {joined:?}");
+}
+
+fn a_reader_killed_at_any_point_leaves_room(method: StartMethod) {
+    for point in ["queue.get.counted", "ring.read.copied", "ring.read.committed"] {
+        let queue = Queue::bounded(1).expect("queue");
+        queue.put(&1).expect("it is open");
+        die_at(point, &queue, method);
+        if !queue.is_empty() {
+            assert_eq!(queue.get().expect("nobody has taken it"), 1, "{point}");
+        }
+        queue.put(&2).expect("it is open");
+        assert_eq!(queue.get().expect("it is there"), 2, "{point}");
+        assert_eq!(queue.len(), 0, "{point}");
+    }
+}
+
+fn a_writer_killed_at_any_point_is_seen_by_who_waits(method: StartMethod) {
+    let (queue, spare) =
+        (Queue::bounded(1).expect("queue"), Queue::<u32>::unbounded().expect("queue"));
+    die_at("ring.write.committed", &queue, method);
+    assert_eq!(queue.get().expect("it is there"), 1);
+    std::thread::scope(|scope| {
+        // Both wait at the bell, which the dead one has not rung.
+        let waiters = [0, 1].map(|_| scope.spawn(|| wait(&[&spare, &queue], None).expect("wait")));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        die_at("ring.write.committed", &queue, method);
+        for waiter in waiters {
+            assert_eq!(waiter.join().expect("it ends"), [1]);
+        }
+    });
 }

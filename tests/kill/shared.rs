@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use procession::{
     Array, Barrier, BoundedSemaphore, Child, Condition, Event, GetError, JoinError, Lock, Mutex,
-    Process, Queue, RLock, Semaphore, StartMethod, Value,
+    Process, Queue, RLock, Semaphore, StartMethod, Value, wait,
 };
 use procession_tests::{METHODS, Random, rounds, tests};
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,8 @@ fn step_with_queues(objects: &Objects, count: u32) {
         // Another may have been marked in its place: by who had lost count by dying.
         let _ = objects.queue.task_done();
     }
+    let _ = objects.queue.join_timeout(SHORT);
+    let _ = wait(&[&objects.queue], Some(SHORT));
     let _ = objects.locks.try_put(&objects.lock);
     if let Ok(lock) = objects.locks.try_get() {
         // It is the same lock, through however many hands it went.

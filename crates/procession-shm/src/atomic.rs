@@ -3,10 +3,10 @@
 //! `cargo xtask tidy` refuses any other.
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
-pub(crate) use crate::model::atomic::{AtomicI64, AtomicU32, AtomicU64, fence};
+pub(crate) use crate::model::atomic::{AtomicU32, AtomicU64, fence};
 #[cfg(loom)]
 pub(crate) use std::sync::atomic::Ordering;
 

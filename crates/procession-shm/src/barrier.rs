@@ -39,6 +39,8 @@ use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
 
 const BROKEN: u64 = 1;
+/// It was broken by the death of the process in `dead`, which says nothing without this.
+const BY_DEATH: u64 = 2;
 const HISTORY_SHIFT: u32 = 8;
 const HISTORY_BITS: u32 = 24;
 
@@ -47,7 +49,7 @@ const HISTORY_BITS: u32 = 24;
 struct Words {
     state: AtomicU64,
     parties: AtomicU32,
-    /// The process whose death broke it; 0 for none.
+    /// The process whose death broke it, if `BY_DEATH` says so.
     dead: AtomicU32,
     gate: Gate,
 }
@@ -62,7 +64,7 @@ unsafe impl Body for Words {
         let entry = entry_of(generation(state), dead.number);
         if core.words::<Self>().iter().any(|word| word.load(Ordering::Acquire) == entry) {
             words.dead.store(dead.pid, Ordering::Relaxed);
-            words.end(generation(state), |state| state | BROKEN);
+            words.end(generation(state), |state| state | BROKEN | BY_DEATH);
         }
     }
 
@@ -208,11 +210,11 @@ impl Barrier {
         let (current, index) = loop {
             turns += 1;
             if turns > MOST_TURNS {
-                return Err(self.broken());
+                return Err(BarrierError::Broken { dead: None });
             }
             let state = words.state.load(Ordering::Acquire);
             if state & BROKEN != 0 {
-                return Err(self.broken());
+                return Err(self.broken(state));
             }
             if let Some(index) = take_entry(entries, generation(state), me) {
                 break (generation(state), index);
@@ -225,28 +227,19 @@ impl Barrier {
         if index + 1 == entries.len() {
             self.complete(current);
         }
-        let passed = block(&self.0.core, &words.gate, deadline, |_| {
+        let outcome = || {
             let state = words.state.load(Ordering::Acquire);
-            if generation(state) != current {
-                return Ok(Some(!ended_by_reset(state, current)));
+            if generation(state) != current && !ended_by_reset(state, current) {
+                return Some(Ok(index));
             }
-            Ok((state & BROKEN != 0).then_some(false))
-        })?;
-        match passed {
-            Some(true) => Ok(index),
-            Some(false) => Err(self.broken()),
-            None => {
-                if self.break_generation(current) {
-                    return Err(BarrierError::Broken { dead: None });
-                }
-                // It has ended at the last moment.
-                let state = words.state.load(Ordering::Acquire);
-                if generation(state) != current && !ended_by_reset(state, current) {
-                    Ok(index)
-                } else {
-                    Err(self.broken())
-                }
-            }
+            let is_over = generation(state) != current || state & BROKEN != 0;
+            is_over.then(|| Err(self.broken(state)))
+        };
+        match block(&self.0.core, &words.gate, deadline, |_| Ok(outcome()))? {
+            Some(outcome) => outcome,
+            None if self.break_generation(current) => Err(BarrierError::Broken { dead: None }),
+            // It has ended at the last moment.
+            None => outcome().unwrap_or(Err(BarrierError::Broken { dead: None })),
         }
     }
 
@@ -260,7 +253,6 @@ impl Barrier {
 
     fn break_generation(&self, current: u32) -> bool {
         let words = self.0.body();
-        words.dead.store(0, Ordering::Relaxed);
         let broken = words.end(current, |state| state | BROKEN);
         if broken {
             words.gate.open_all();
@@ -268,9 +260,9 @@ impl Barrier {
         broken
     }
 
-    fn broken(&self) -> BarrierError {
-        let dead = self.0.body().dead.load(Ordering::Relaxed);
-        BarrierError::Broken { dead: (dead != 0).then_some(dead) }
+    fn broken(&self, state: u64) -> BarrierError {
+        let dead = (state & BY_DEATH != 0).then(|| self.0.body().dead.load(Ordering::Relaxed));
+        BarrierError::Broken { dead }
     }
 
     /// Breaks the barrier for all who wait and all who come, until it is reset.
@@ -282,7 +274,6 @@ impl Barrier {
     /// Begins anew; who waits gets an error.
     pub fn reset(&self) {
         let words = self.0.body();
-        words.dead.store(0, Ordering::Relaxed);
         let reset = |state| Some(next(state, true));
         // It always changes.
         let _ = words.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, reset);
@@ -333,4 +324,32 @@ fn take_entry(entries: &[AtomicU64], current: u32, me: Number) -> Option<usize> 
         }
     }
     None
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::watch::Watched;
+
+    #[test]
+    fn whose_death_broke_it_is_told_whoever_else_would_have() {
+        let barrier = Barrier::new(3).expect("barrier");
+        let (words, core) = (barrier.0.body(), &barrier.0.core);
+        let namespace = procession_sys::process::namespace().expect("proc");
+        let number = core.roster().join(1, 1, namespace).expect("a place");
+        let dead = core.roster().find(number).expect("it takes part");
+        assert_eq!(take_entry(barrier.entries(), 1, number), Some(0));
+        <Words as Body>::sweep(core, dead);
+        // A deadline that passes at the same time, and an abort.
+        assert!(!barrier.break_generation(1));
+        barrier.abort();
+        let told = barrier.wait(None);
+        assert!(matches!(told, Err(BarrierError::Broken { dead: Some(1) })), "{told:?}");
+        // What broke it then has nothing to do with what breaks it later.
+        barrier.reset();
+        barrier.abort();
+        let told = barrier.wait(None);
+        assert!(matches!(told, Err(BarrierError::Broken { dead: None })), "{told:?}");
+        assert_eq!(words.state.load(Ordering::Relaxed) & BY_DEATH, 0);
+    }
 }

@@ -3,18 +3,22 @@
 //! # Layout
 //!
 //! ```text
-//! lock (see `lock`) │ gate (see `gate`) │ queue │ passing[place]
+//! lock (see `lock`) │ gate (see `gate`) │ queue │ arrivals │ passing[place] │ asleep[place]
 //!
-//! queue:  63     48 47     32 31    16 15     0
-//!        | waiting | permits | total  | limit  |
+//! queue:  63     48 47     32 31        0
+//!        | waiting | permits | turn      |
 //! ```
 //!
-//! A waiter gets the number `total`, which then grows. It passes when there is a permit and its
-//! number is below `limit`. A notification adds permits, at most as many as there are waiters, and
-//! moves `limit` up to `total`: who comes later cannot take what was meant for others.
+//! A notification adds permits, at most as many as there are waiters, and begins the next turn. A
+//! waiter passes when there is a permit and the turn is another one than when it came: who comes
+//! later cannot take what was meant for others.
+//!
+//! But it can take the wake-up, by falling asleep before it was given. `arrivals` counts those who
+//! have come; who notifies and sees that somebody has, meanwhile, wakes all.
 //!
 //! `passing` is how many threads of a process are between the look for a permit and the lock: if it
-//! dies then, what it was told may be lost, and as many others are told.
+//! dies then, what it was told may be lost, and as many others are told. `asleep` is how many of its
+//! threads count in `waiting` for certain: if it dies, they do not any more.
 //!
 //! # What a crash leaves behind
 //!
@@ -22,18 +26,22 @@
 //! |---|---|---|
 //! | holding the lock | as for the lock | as for the lock |
 //! | notified, before it has the lock again | a permit is gone, the others sleep on | the sweep lets another pass |
-//! | asleep | `waiting` is one too many: a later notification gives a permit that nobody needs, and with the next one somebody passes for nothing | nobody has to |
+//! | asleep | `waiting` is one too many | the sweep |
+//! | between `asleep` and the queue | `waiting` is one too many for good: a later notification gives a permit that nobody needs, and with the next one somebody passes for nothing | nobody has to |
 //! | between the queue and the gate | permits, and all asleep | the sweep opens the gate |
 
 use std::time::Instant;
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::os::crash_point;
-use crate::roster::{PLACES, Participant, place_of};
+use crate::roster::{OwnCount, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
+
+/// No more than these wait at once.
+const MOST: u64 = u16::MAX as u64;
 
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
@@ -41,7 +49,9 @@ struct Words {
     lock: LockWords,
     gate: Gate,
     queue: AtomicU64,
-    passing: [AtomicU32; PLACES],
+    arrivals: AtomicU32,
+    passing: [OwnCount; PLACES],
+    asleep: [OwnCount; PLACES],
 }
 
 // SAFETY: atomics, in C's layout.
@@ -51,10 +61,14 @@ unsafe impl Body for Words {
     fn sweep(core: &Core, dead: Participant) {
         let words = core.body::<Self>();
         words.lock.sweep(dead);
+        for _ in 0..words.asleep[place_of(dead.number)].take(dead.number).min(MOST) {
+            words.change(|queue| Some(queue.leave()));
+        }
         // It has said so before it took the permit; perhaps there was none. A spare wake is fine.
-        let passing = words.passing[place_of(dead.number)].swap(0, Ordering::AcqRel);
+        let passing = words.passing[place_of(dead.number)].take(dead.number);
         if passing > 0 {
-            words.change(|queue| Some(queue.notify(passing as usize)));
+            let passing = usize::try_from(passing).unwrap_or(usize::MAX);
+            words.change(|queue| Some(queue.notify(passing)));
         }
     }
 
@@ -145,29 +159,36 @@ impl Condition {
             return Err(ConditionError::NotHeld);
         }
         let Some(before) = words.change(Queue::enter) else { return Err(ConditionError::Full) };
-        let number = before.total;
+        // ORDERING: after the entry and before the sleep, as `notify` reads it the other way round.
+        words.arrivals.fetch_add(1, Ordering::AcqRel);
         if words.lock.release_own(me).is_err() {
             words.change(|queue| Some(queue.leave()));
             return Err(ConditionError::NotHeld);
         }
-        // CRASH (condition.wait.released): it holds nothing; it counts as a waiter for ever.
+        let (passing, asleep) = (&words.passing[place_of(me)], &words.asleep[place_of(me)]);
+        // It is in the queue for certain from before `more` to after `less`, and not the other way
+        // round: a sweep that took out one too many would take what a living one was told.
+        asleep.more(me);
+        // CRASH (condition.wait.released): it holds nothing; the sweep takes it out of the queue.
         crash_point!("condition.wait.released");
-        let passing = &words.passing[place_of(me)];
         let passed = block(&self.0.core, &words.gate, deadline, |_| {
             let queue = Queue::from_word(words.queue.load(Ordering::Acquire));
-            if !queue.may_pass(number) {
+            if !queue.may_pass(before.turn) {
                 return Ok(None);
             }
-            // ORDERING: before the permit is gone, for whoever sweeps.
-            passing.fetch_add(1, Ordering::AcqRel);
-            let passed = words.change(|queue| queue.pass(number));
+            // Before the permit is gone, for whoever sweeps.
+            passing.more(me);
+            asleep.less(me);
+            let passed = words.change(|queue| queue.pass(before.turn));
             if passed.is_none() {
-                passing.fetch_sub(1, Ordering::AcqRel);
+                asleep.more(me);
+                passing.less(me);
             }
             Ok(passed)
         });
         let passed = passed.map(|passed| passed.is_some());
         if !matches!(passed, Ok(true)) {
+            asleep.less(me);
             words.change(|queue| Some(queue.leave()));
         }
         let passed = passed?;
@@ -175,7 +196,7 @@ impl Condition {
         crash_point!("condition.wait.passed");
         let acquired = words.lock.acquire(&self.0.core, None)?;
         if passed {
-            passing.fetch_sub(1, Ordering::AcqRel);
+            passing.less(me);
         }
         Ok((passed, acquired.unwrap_or(Acquired::Free))) // without a deadline it is always `Some`
     }
@@ -183,11 +204,17 @@ impl Condition {
     /// Wakes at most `count` of those who wait.
     pub fn notify(&self, count: usize) {
         let words = self.0.body();
+        let arrivals = words.arrivals.load(Ordering::Acquire);
         let before = words.change(|queue| Some(queue.notify(count)));
         // CRASH (condition.notify.counted): others sleep; the sweep opens the gate.
         crash_point!("condition.notify.counted");
         if before.is_some_and(|queue| queue.waiting > 0) {
             words.gate.open(u32::try_from(count).unwrap_or(u32::MAX));
+            // ORDERING: SeqCst: who was woken in another's place has counted itself before it slept.
+            fence(Ordering::SeqCst);
+            if words.arrivals.load(Ordering::Acquire) != arrivals {
+                words.gate.open_all();
+            }
         }
     }
 }
@@ -197,35 +224,32 @@ impl Condition {
 struct Queue {
     waiting: u16,
     permits: u16,
-    total: u16,
-    limit: u16,
+    turn: u32,
 }
 
 impl Queue {
     fn from_word(word: u64) -> Self {
-        let part = |shift: u32| (word >> shift) as u16;
-        Self { waiting: part(48), permits: part(32), total: part(16), limit: part(0) }
+        Self { waiting: (word >> 48) as u16, permits: (word >> 32) as u16, turn: word as u32 }
     }
 
     fn word(self) -> u64 {
-        let part = |value: u16, shift: u32| u64::from(value) << shift;
-        part(self.waiting, 48) | part(self.permits, 32) | part(self.total, 16) | part(self.limit, 0)
+        u64::from(self.waiting) << 48 | u64::from(self.permits) << 32 | u64::from(self.turn)
     }
 
-    /// One more waits, if numbers can still be told from older ones then.
+    /// One more waits, if there are numbers for so many.
     fn enter(self) -> Option<Self> {
-        let waiting = self.waiting.checked_add(1).filter(|waiting| *waiting < 1 << 14)?;
-        Some(Self { waiting, total: self.total.wrapping_add(1), ..self })
+        Some(Self { waiting: self.waiting.checked_add(1)?, ..self })
     }
 
-    fn may_pass(self, number: u16) -> bool {
-        self.permits > 0 && number.wrapping_sub(self.limit).cast_signed() < 0
+    /// Tells whether one may pass that came in turn `came`.
+    fn may_pass(self, came: u32) -> bool {
+        self.permits > 0 && self.turn != came
     }
 
-    /// The waiter `number` passes, if it may.
-    fn pass(self, number: u16) -> Option<Self> {
+    /// One passes that came in turn `came`, if it may.
+    fn pass(self, came: u32) -> Option<Self> {
         let (permits, waiting) = (self.permits.checked_sub(1)?, self.waiting.saturating_sub(1));
-        self.may_pass(number).then_some(Self { permits, waiting, ..self })
+        self.may_pass(came).then_some(Self { permits, waiting, ..self })
     }
 
     /// One waits no longer, and has not passed.
@@ -237,7 +261,8 @@ impl Queue {
     fn notify(self, count: usize) -> Self {
         let count = u16::try_from(count).unwrap_or(u16::MAX);
         let permits = self.permits.saturating_add(count).min(self.waiting);
-        Self { permits, limit: self.total, ..self }
+        let begins = count > 0 && self.waiting > 0;
+        Self { permits, turn: self.turn.wrapping_add(u32::from(begins)), ..self }
     }
 }
 
@@ -254,6 +279,7 @@ impl Words {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::watch::Watched;
 
     #[test]
     fn a_notification_is_for_those_who_wait_already() {
@@ -262,21 +288,53 @@ mod tests {
         let one = empty.enter().expect("room");
         let notified = one.notify(1);
         let late = notified.enter().expect("room");
-        assert!(late.pass(1).is_none(), "it came after the notification");
-        let passed = late.pass(0).expect("it was there");
+        assert!(late.pass(notified.turn).is_none(), "it came after the notification");
+        let passed = late.pass(empty.turn).expect("it was there");
         assert_eq!((passed.waiting, passed.permits), (1, 0));
-        assert!(passed.pass(1).is_none());
+        assert!(passed.pass(notified.turn).is_none());
         assert_eq!(passed.notify(usize::MAX).leave().permits, 0, "it has gone meanwhile");
+        let word = Queue { waiting: 1, permits: 2, turn: u32::MAX }.word();
+        assert_eq!(Queue::from_word(word).word(), word);
     }
 
     #[test]
-    fn numbers_go_round() {
-        let mut queue = Queue::from_word(0);
-        for number in 0..200_000u32 {
-            let waiting = queue.enter().expect("room");
-            assert_eq!(u32::from(queue.total), number & 0xffff);
-            assert!(waiting.pass(queue.total).is_none());
-            queue = waiting.notify(1).pass(queue.total).expect("notified");
-        }
+    fn the_dead_do_not_wait() {
+        let condition = Condition::new().expect("condition");
+        let (words, core) = (condition.0.body(), &condition.0.core);
+        let namespace = procession_sys::process::namespace().expect("proc");
+        let dead = core.roster().join(1, 1, namespace).expect("a place");
+        words.change(Queue::enter).expect("room");
+        words.change(Queue::enter).expect("room");
+        words.asleep[place_of(dead)].more(dead);
+        let dead = core.roster().find(dead).expect("it takes part");
+        <Words as Body>::sweep(core, dead);
+        <Words as Body>::sweep(core, dead);
+        let queue = Queue::from_word(words.queue.load(Ordering::Acquire));
+        assert_eq!(queue.waiting, 1, "the other one is alive");
+    }
+
+    #[test]
+    fn who_waits_long_is_told_however_many_come_and_go() {
+        let condition = Condition::new().expect("condition");
+        let acquire = || condition.acquire(None).expect("lock").expect("no deadline");
+        let word = || condition.0.body().queue.load(Ordering::Acquire);
+        std::thread::scope(|scope| {
+            let patient = scope.spawn(|| {
+                let _ = acquire();
+                let notified = condition.wait(None).expect("wait").0;
+                condition.release().expect("held");
+                notified
+            });
+            while Queue::from_word(word()).waiting == 0 {
+                std::thread::yield_now();
+            }
+            let _ = acquire();
+            for _ in 0..40_000 {
+                assert!(!condition.wait(Some(Instant::now())).expect("wait").0);
+            }
+            condition.release().expect("held");
+            condition.notify(1);
+            assert!(patient.join().expect("it was told"));
+        });
     }
 }

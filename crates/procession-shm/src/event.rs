@@ -64,13 +64,15 @@ impl Event {
     /// Sets it and wakes everybody who waits.
     pub fn set(&self) {
         let Words { word, gate } = self.0.body();
-        let set = |word: u32| (word & SET == 0).then(|| word.wrapping_add(COUNT) | SET);
-        // ORDERING: Release pairs with the Acquire of who waits: what was done before is seen.
-        if word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, set).is_ok() {
-            // CRASH (event.set.flagged): set, and others sleep; the sweep opens the gate.
-            crash_point!("event.set.flagged");
-            gate.open_all();
-        }
+        let set =
+            |word: u32| Some(if word & SET == 0 { word.wrapping_add(COUNT) | SET } else { word });
+        // ORDERING: Release pairs with the Acquire of who waits: what was done before is seen, also
+        // if it was set already, so the word is written then as well. It always changes.
+        let _ = word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, set);
+        // CRASH (event.set.flagged): set, and others sleep; the sweep opens the gate.
+        crash_point!("event.set.flagged");
+        // Also if it was set already: who has set it may have been stopped just here.
+        gate.open_all();
     }
 
     /// Clears it.

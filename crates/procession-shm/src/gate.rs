@@ -6,25 +6,36 @@
 //! # Layout
 //!
 //! ```text
-//!  31                                       1        0
-//! | turn: how often it was opened            | sleepers |
+//!  31                            2       1         0
+//! | turn: how often it was opened | fresh | sleepers |
 //! ```
+//!
+//! `sleepers`: somebody may sleep. `fresh`: a ticket was taken since the turn began.
 //!
 //! # Protocol
 //!
 //! ```text
 //! sleeper                                   opener
-//! 1 ticket: set `sleepers`, keep the word   a change what is waited for
+//! 1 ticket: set both bits, keep the word    a change what is waited for
 //! 2 look once more                          b `sleepers` not set: done, no system call
-//! 3 sleep while the word is the ticket      c turn + 1
+//! 3 sleep while the word is the ticket      c turn + 1, not fresh
 //!                                           d wake
+//!                                           e nobody was left to wake: clear `sleepers`,
+//!                                             if the word is still that of c
 //! ```
+//!
+//! After d found nobody, only who has a ticket of the new turn can sleep, and then the word is
+//! fresh: e does nothing. So `sleepers` is set whenever somebody sleeps, at every instant, and no
+//! sleeper depends on an opener that has come to c but not further: another one, or the sweep,
+//! still sees it.
 //!
 //! # Memory ordering
 //!
 //! Either the look in 2 sees the change of a, or the look in b sees the bit of 1: both sides write,
-//! then read what the other wrote, all of it sequentially consistent. And if the opener comes to c
-//! before the sleeper to 3, the word is no longer the ticket.
+//! then read what the other wrote, with a sequentially consistent fence in between. (That the
+//! ticket is taken by a sequentially consistent step is not enough: a later load may come before
+//! the store half of it.) And if the opener comes to c before the sleeper to 3, the word is no
+//! longer the ticket.
 //!
 //! # What a crash leaves behind
 //!
@@ -40,7 +51,8 @@ use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::os::futex::{self, Woken};
 
 const SLEEPERS: u32 = 1;
-const TURN: u32 = 2;
+const FRESH: u32 = 2;
+const TURN: u32 = 4;
 
 /// The word that processes sleep on. Zeros are a gate without sleepers.
 #[derive(Debug)]
@@ -55,8 +67,11 @@ pub(crate) struct Ticket(u32);
 impl Gate {
     /// Announces a sleeper. Whoever is given a ticket looks once more before it sleeps.
     pub(crate) fn ticket(&self) -> Ticket {
+        const BITS: u32 = SLEEPERS | FRESH;
+        let ticket = self.0.fetch_or(BITS, Ordering::Relaxed) | BITS;
         // ORDERING: SeqCst pairs with the fence in `open`, as the module says.
-        Ticket(self.0.fetch_or(SLEEPERS, Ordering::SeqCst) | SLEEPERS)
+        fence(Ordering::SeqCst);
+        Ticket(ticket)
     }
 
     /// Sleeps until the gate is opened, unless it was since the ticket, at most until `deadline`.
@@ -73,22 +88,34 @@ impl Gate {
 
     /// As [`open`](Self::open), for a caller that has made the fence itself since the change.
     pub(crate) fn open_fenced(&self, count: u32) {
-        if self.0.load(Ordering::Relaxed) & SLEEPERS == 0 {
-            return;
-        }
-        // ORDERING: the turn itself guards nothing: who wakes looks at what it waits for.
-        let opened = self.0.fetch_add(TURN, Ordering::AcqRel).wrapping_add(TURN);
+        let Some(opened) = self.begin_turn() else { return };
         let woken = futex::wake(&self.0, count);
-        if woken >= usize::try_from(count).unwrap_or(usize::MAX) {
-            return;
+        if woken < usize::try_from(count).unwrap_or(usize::MAX) {
+            self.nobody_sleeps(opened);
         }
-        // Nobody sleeps. But somebody may just have taken a ticket on the new turn: when the bit
-        // is gone its ticket is worth nothing, unless it has fallen asleep already.
+    }
+
+    /// Begins the next turn, unless there is nobody for whom.
+    fn begin_turn(&self) -> Option<u32> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        while word & SLEEPERS != 0 {
+            let opened = word.wrapping_add(TURN) & !FRESH;
+            // ORDERING: the turn itself guards nothing: who wakes looks at what it waits for.
+            let begun =
+                self.0.compare_exchange_weak(word, opened, Ordering::AcqRel, Ordering::Relaxed);
+            match begun {
+                Ok(_) => return Some(opened),
+                Err(other) => word = other,
+            }
+        }
+        None
+    }
+
+    /// Takes the bit back, after an opening that found nobody left to wake.
+    fn nobody_sleeps(&self, opened: u32) {
         let without = opened & !SLEEPERS;
-        // ORDERING: as `ticket`, with which it is in one order by being on the same word.
-        if self.0.compare_exchange(opened, without, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            futex::wake(&self.0, u32::MAX);
-        }
+        // If it fails, there was a ticket since, or another opening.
+        let _ = self.0.compare_exchange(opened, without, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// Wakes all sleepers.
@@ -114,6 +141,23 @@ mod tests {
         assert_eq!(gate.0.load(Ordering::Relaxed) & SLEEPERS, 0, "the bit is taken back");
         let soon = Some(Instant::now() + Duration::from_millis(1));
         assert_eq!(gate.sleep(gate.ticket(), soon).expect("sleep"), Woken::TimedOut);
+    }
+
+    #[test]
+    fn a_sleeper_is_known_as_long_as_it_sleeps() {
+        let gate = Gate(AtomicU32::new(0));
+        gate.ticket();
+        // An opener that has woken everybody, and is slow or killed before it is done.
+        let opened = gate.begin_turn().expect("there was a ticket");
+        futex::wake(&gate.0, u32::MAX);
+        let late = gate.ticket();
+        gate.nobody_sleeps(opened);
+        assert_ne!(gate.0.load(Ordering::Relaxed) & SLEEPERS, 0, "it may sleep by now");
+        let soon = Some(Instant::now() + Duration::from_millis(1));
+        assert_eq!(gate.sleep(late, soon).expect("sleep"), Woken::TimedOut);
+        gate.open_all();
+        assert_eq!(gate.sleep(late, None).expect("sleep"), Woken::Changed);
+        assert_eq!(gate.0.load(Ordering::Relaxed) & (SLEEPERS | FRESH), 0, "nobody is left");
     }
 
     #[test]

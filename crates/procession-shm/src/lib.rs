@@ -19,8 +19,8 @@
 //! Each structure's words say who is in the middle of what, by roster number. Whoever is about to
 //! sleep on a structure first has every other participant watched; when one dies, each watcher
 //! *sweeps*: it takes the dead one's number out of every word, and wakes everybody, who then look
-//! again. Sweeping twice, or at once, does no harm. A participant that nobody watched while it died
-//! is found by the next one that comes to wait.
+//! again. Sweeping twice, at once, or late, when the place has gone to a newcomer, does no harm. A
+//! participant that nobody watched while it died is found by the next one that comes to wait.
 //!
 //! The crate is internal to procession: its API follows procession's needs without notice.
 

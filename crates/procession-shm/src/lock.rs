@@ -26,6 +26,9 @@
 //! next. The sweep of a dead holder is AcqRel, so that what the dead one had written until its death
 //! is seen as well.
 //!
+//! Taking it is Release, too, and a look at a holder is Acquire: whoever reads a number here sees
+//! its claim on the roster. Without one the lock would be taken away from a live newcomer.
+//!
 //! # What a crash leaves behind
 //!
 //! | killed | survivors see | who repairs |
@@ -85,15 +88,17 @@ impl LockWords {
         contend: bool,
     ) -> Result<Option<Acquired>, SegmentError> {
         loop {
-            let word = self.word.load(Ordering::Relaxed);
+            // ORDERING: Acquire pairs with the Release of who took it: its claim on the roster.
+            let word = self.word.load(Ordering::Acquire);
             let holder = word & HOLDER;
             if holder == 0 {
                 let taken = me | if contend { CONTENDED } else { word & CONTENDED };
                 // ORDERING: Acquire pairs with the Release in `release`: the last holder's writes.
+                // Release, as the module says.
                 let exchanged = self.word.compare_exchange_weak(
                     word,
                     taken,
-                    Ordering::Acquire,
+                    Ordering::AcqRel,
                     Ordering::Relaxed,
                 );
                 if exchanged.is_err() {
@@ -133,8 +138,8 @@ impl LockWords {
         deadline: Option<Instant>,
     ) -> Result<Option<Acquired>, SegmentError> {
         let me = core.me()?;
-        // ORDERING: Acquire, as in `attempt`.
-        let fast = self.word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
+        // ORDERING: as in `attempt`.
+        let fast = self.word.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed);
         if fast.is_ok() {
             crash_point!("lock.acquire.fast");
             return Ok(Some(Acquired::Free));
@@ -154,7 +159,8 @@ impl LockWords {
             if let Some(acquired) = self.attempt(core, me, false)? {
                 return Ok(Some(acquired));
             }
-            let holder = self.word.load(Ordering::Relaxed) & HOLDER;
+            // ORDERING: Acquire, as in `attempt`.
+            let holder = self.word.load(Ordering::Acquire) & HOLDER;
             if holder == 0 {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 #[cfg(not(loom))]
 pub(crate) use procession_sys::{
-    BorrowedHandle, Handle, borrow, crash_point, futex, process, runtime, shared,
+    BorrowedHandle, Handle, borrow, crash_point, futex, process, ready, runtime, shared,
 };
 
 #[cfg(loom)]
@@ -13,4 +13,5 @@ pub(crate) use crate::model::{
     memory::{self as shared, borrow},
     no_crash_point as crash_point,
     process::{self, runtime},
+    ready,
 };

@@ -3,35 +3,46 @@
 //! # Layout
 //!
 //! ```text
-//! put lock │ get lock │ gates: readers, writers, joiners │ limit │ closed │ pollers
-//! puts │ gets │ done │ lost │ tickets │ rings (see `ring`) │ taken[place]
+//! put lock │ get lock │ gates: readers, writers, joiners │ limit │ closed │ pollers │ crowded
+//! puts │ gets │ done │ tickets │ rings (see `ring`) │ taken[place]
 //! ```
 //!
 //! `puts`, `gets` and `done` count messages from the beginning. `taken` is how many messages a
-//! process has taken and not marked as done; when it dies they are `lost`.
+//! process has taken and not marked as done. When no message is there, and nobody who still takes
+//! part has taken one, then what is not done by now will never be: it is lost.
 //!
 //! # Protocol
 //!
 //! Writers take turns under one lock, readers under another; what either commits, it commits with
 //! one store in the ring. So messages have one order, and each goes to one reader.
 //!
+//! A put wakes one reader, a get one writer. Who was woken and leaves without a message, or without
+//! having put its own, for want of time for instance, wakes another in its place. A writer for
+//! whose message there is no room, although the queue is not full, says that it is `crowded`: all
+//! writers are woken then, and once more by the next get, as another's message may fit.
+//!
 //! Handles cannot lie in memory. They travel through a wire that all share, in packets with a ticket
 //! that no other packet ever has; the message says which. A reader looks at the packets, without
-//! taking them, until its message is its own.
+//! taking them, until its message is its own. When no message is there, all packets are nobody's.
+//!
+//! The bell tells who waits for several things. Each poller sets `pollers`; whoever puts or closes
+//! clears it and rings. Who silences the bell looks itself, and rings again if there is something.
 //!
 //! # What a crash leaves behind
 //!
 //! | killed | survivors see | who repairs |
 //! |---|---|---|
-//! | writer, before its message is committed | nothing; perhaps a packet of handles that no message names | the next reader throws it away |
+//! | writer, before its message is committed | nothing; perhaps a packet of handles that no message names | the next reader of handles throws it away, or a writer for which the wire is full |
 //! | writer, before `puts` | a message, and a count that is one behind | the next writer, which is told by the lock |
-//! | writer, before the gate | a message, and sleeping readers | the sweep opens the gates |
+//! | writer, before the gate | a message, and sleeping readers | the sweep opens the gates and rings the bell |
 //! | reader, before it has copied all | the message | – |
-//! | reader, before `gets` | a count that is one behind | the next reader, which is told by the lock |
-//! | reader, after that | nothing: the message died with it; `lost` for who joins | the sweep |
+//! | reader, between `gets` and the ring | the message, and a count that is one ahead | the next reader, which is told by the lock |
+//! | reader, after that | nothing: the message died with it; what it had `taken` is lost | the sweep tells who joins |
+//! | poller, before it looks | a silent bell | the sweep rings it |
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_sys::ready::Bell;
@@ -42,13 +53,18 @@ use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords};
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
-use crate::roster::{Number, PLACES, Participant, place_of};
+use crate::roster::{Number, OwnCount, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError};
 use crate::wait::block;
+use crate::watch::Watched;
+
+/// More packets than a wire holds.
+const MOST_PACKETS: usize = 10_000;
 
 /// The longest message, in bytes.
 pub const LONGEST: usize = ring::LONGEST - size_of::<u64>();
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     put: LockWords,
@@ -59,13 +75,13 @@ struct Words {
     limit: AtomicU32,
     closed: AtomicU32,
     pollers: AtomicU32,
+    crowded: AtomicU32,
     puts: AtomicU64,
     gets: AtomicU64,
     done: AtomicU64,
-    lost: AtomicU64,
     tickets: AtomicU64,
     rings: ring::Words,
-    taken: [AtomicU64; PLACES],
+    taken: [OwnCount; PLACES],
 }
 
 // SAFETY: atomics, in C's layout.
@@ -77,8 +93,7 @@ unsafe impl Body for Words {
         let words = core.body::<Self>();
         words.put.sweep(dead);
         words.get.sweep(dead);
-        let taken = words.taken[place_of(dead.number)].swap(0, Ordering::AcqRel);
-        words.lost.fetch_add(taken, Ordering::AcqRel);
+        // What it had taken is nobody's when its place is free.
     }
 
     fn wake(&self) {
@@ -161,7 +176,7 @@ pub struct Queue {
     segment: Segment<Words>,
     packets_in: Wire,
     packets_out: Wire,
-    bell: Bell,
+    bell: Arc<Bell>,
 }
 
 /// The handles of a queue, in the order in which [`Queue::open`] takes them.
@@ -180,7 +195,9 @@ impl Queue {
         let segment: Segment<Words> = Segment::create(ring::LENGTH)?;
         segment.body().limit.store(limit, Ordering::Relaxed);
         let (packets_in, packets_out) = Wire::pair()?;
-        Ok(Self { segment, packets_in, packets_out, bell: Bell::new()? })
+        let bell = Arc::new(Bell::new()?);
+        segment.core.set_bell(&bell);
+        Ok(Self { segment, packets_in, packets_out, bell })
     }
 
     /// Opens the queue that four handles are on.
@@ -197,7 +214,11 @@ impl Queue {
         }
         let (packets_in, packets_out) =
             (Wire::from_handle(packets_in)?, Wire::from_handle(packets_out)?);
-        Ok(Self { segment, packets_in, packets_out, bell: Bell::from_handle(bell) })
+        let bell = Arc::new(Bell::from_handle(bell));
+        segment.core.set_bell(&bell);
+        // Who waits for several things has to have this process watched, too.
+        bell.ring();
+        Ok(Self { segment, packets_in, packets_out, bell })
     }
 
     /// Lends the handles to pass on.
@@ -238,7 +259,12 @@ impl Queue {
         let put = block(core, &words.writers, deadline, |_| {
             Ok(self.try_put(bytes, handles, deadline).unwrap_or_else(|error| Some(Err(error))))
         });
-        put?.unwrap_or(Err(PutError::Full))
+        let put = put.map_err(PutError::from).and_then(|put| put.unwrap_or(Err(PutError::Full)));
+        if put.is_err() && !self.is_full() {
+            // It may have been woken for room that it leaves to others.
+            words.writers.open(1);
+        }
+        put
     }
 
     /// One attempt: `None` when there is no room, or no turn until `deadline`.
@@ -259,6 +285,10 @@ impl Queue {
         if guard.from_dead {
             self.recover_puts()?;
         }
+        // Once more: who gets has waited for us before it says that nothing will come any more.
+        if words.closed.load(Ordering::Acquire) != 0 {
+            return Ok(Some(Err(PutError::Closed)));
+        }
         let sequence = words.puts.load(Ordering::Relaxed);
         if self.is_full() {
             return Ok(None);
@@ -268,9 +298,15 @@ impl Queue {
         if !handles.is_empty() {
             ticket = words.tickets.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
             prefix = &ticket;
-            match self.packets_in.try_send(&[&ticket], handles) {
+            let send = || self.packets_in.try_send(&[&ticket], handles);
+            let is_full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            let sent = match send() {
+                Err(error) if is_full(&error) && self.discard_packets()? => send(),
+                sent => sent,
+            };
+            match sent {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if is_full(&error) => return Ok(self.crowded()),
                 Err(error) => return Err(PutError::Io(error)),
             }
             // CRASH (queue.put.packed): a packet that no message names; a reader throws it away.
@@ -279,7 +315,7 @@ impl Queue {
         match self.ring().write([prefix, bytes], sequence, !handles.is_empty()) {
             Ok(()) => {}
             // Nothing was written; a packet of handles is thrown away by a reader.
-            Err(WriteError::NoRoom) => return Ok(None),
+            Err(WriteError::NoRoom) => return Ok(self.crowded()),
             Err(WriteError::Memory(error)) => return Err(PutError::Io(error)),
         }
         words.puts.store(sequence.wrapping_add(1), Ordering::Release);
@@ -289,6 +325,37 @@ impl Queue {
         words.readers.open_fenced(1);
         self.tell_pollers();
         Ok(Some(Ok(())))
+    }
+
+    /// Says that there is no room for a certain message, although the queue is not full.
+    fn crowded<T>(&self) -> Option<T> {
+        let words = self.segment.body();
+        if words.crowded.swap(1, Ordering::AcqRel) == 0 {
+            // It may have been woken for room in which another's message fits.
+            words.writers.open_all();
+        }
+        None
+    }
+
+    /// Throws away packets that no message names, if no message is there; the writers' lock is held.
+    /// Tells whether there may be room now.
+    fn discard_packets(&self) -> Result<bool, SegmentError> {
+        let (words, core) = (self.segment.body(), &self.segment.core);
+        if !self.is_empty() {
+            return Ok(false);
+        }
+        let Some(_readers) = Guard::acquire(core, &words.get, patience())? else {
+            return Ok(false);
+        };
+        // As many as fit, and no more than that: others do not send while the lock is held.
+        for _ in 0..MOST_PACKETS {
+            let received = self.packets_out.receive(&mut [0; 8], &mut Vec::new(), false);
+            // With or without its handles, a packet is gone.
+            if !matches!(received, Ok(_) | Err(ReceiveError::HandlesLost { .. })) {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     /// Takes a message out, at most until `deadline`. With `wait` false, not if none is there now.
@@ -312,7 +379,12 @@ impl Queue {
             return Err(GetError::Empty);
         }
         let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes, deadline)));
-        got?.unwrap_or(Err(GetError::Empty))
+        let got = got.map_err(GetError::from).and_then(|got| got.unwrap_or(Err(GetError::Empty)));
+        if got.is_err() && !self.is_empty() {
+            // It may have been woken for a message that it leaves to others.
+            words.readers.open(1);
+        }
+        got
     }
 
     /// One attempt: `None` when no message is there, or no turn comes until `deadline`.
@@ -321,13 +393,33 @@ impl Queue {
         bytes: &mut Vec<u8>,
         deadline: Option<Instant>,
     ) -> Option<Result<Taken, GetError>> {
-        let words = self.segment.body();
         // In this order: what was put before the closing is seen.
-        let closed = words.closed.load(Ordering::Acquire) != 0;
-        if self.ring().is_empty() {
-            return closed.then_some(Err(GetError::Closed));
+        let closed = self.is_closed();
+        if !self.is_empty() {
+            return self.take(bytes, deadline).transpose();
         }
-        self.take(bytes, deadline).transpose()
+        if !closed {
+            return None;
+        }
+        // A put that began before the closing may be about to end.
+        match self.last_put_is_over(deadline) {
+            Ok(true) if self.is_empty() => Some(Err(GetError::Closed)),
+            Ok(true) => self.take(bytes, deadline).transpose(),
+            Ok(false) => None,
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
+    /// Waits for a writer that may not have seen that the queue is closed; false if that takes until
+    /// `deadline`.
+    fn last_put_is_over(&self, deadline: Option<Instant>) -> Result<bool, SegmentError> {
+        let (words, core) = (self.segment.body(), &self.segment.core);
+        // ORDERING: a writer that takes the lock after us sees what we have seen: `closed`.
+        let Some(guard) = Guard::acquire(core, &words.put, deadline)? else { return Ok(false) };
+        if guard.from_dead {
+            self.recover_puts()?;
+        }
+        Ok(true)
     }
 
     fn take(
@@ -356,28 +448,45 @@ impl Queue {
         let handles = match self.handles_of(message, bytes) {
             Ok(handles) => handles,
             Err(GetError::Garbage) => {
+                words.gets.store(message.sequence.wrapping_add(1), Ordering::Release);
                 ring.remove(message);
+                drop(guard);
+                self.has_room();
+                words.joiners.open_all();
                 return Err(GetError::Garbage);
             }
             Err(error) => return Err(error),
         };
-        let taken = &words.taken[place_of(me)];
-        // Before it is taken: a death in between is a task too many that is lost, not too few.
-        taken.fetch_add(1, Ordering::AcqRel);
-        ring.remove(message);
+        // Before it is taken: there is no instant at which nobody has it who joins would wait for.
+        words.taken[place_of(me)].more(me);
+        // A count that is ahead lets one more in; one behind could keep all out of an empty queue.
         words.gets.store(message.sequence.wrapping_add(1), Ordering::Release);
+        // CRASH (queue.get.counted): the message is there; the next reader sets the count back.
+        crash_point!("queue.get.counted");
+        ring.remove(message);
         if message.has_handles {
             // It was looked at only; it may be thrown away now.
             let _ = self.packets_out.receive(&mut [0; 8], &mut Vec::new(), false);
         }
         let is_large = ring.is_large() && ring.is_empty();
         drop(guard);
-        // An unbounded queue has no waiting writers, but for want of memory.
-        words.writers.open(1);
+        self.has_room();
         if is_large {
             self.shrink();
         }
         Ok(Some(Taken { handles }))
+    }
+
+    /// Wakes who waits for the room of a message that was taken.
+    fn has_room(&self) {
+        let words = self.segment.body();
+        words.writers.open(1);
+        // ORDERING: after the opening: who said so later has seen it, and does not sleep.
+        if words.crowded.load(Ordering::Acquire) != 0 {
+            // Before the opening: who is woken by it may say so again.
+            words.crowded.store(0, Ordering::SeqCst);
+            words.writers.open_all();
+        }
     }
 
     /// Finds the handles that belong to a message, without taking them away yet.
@@ -414,7 +523,7 @@ impl Queue {
     }
 
     /// After a writer's death: as many were put as the last message says.
-    fn recover_puts(&self) -> Result<(), PutError> {
+    fn recover_puts(&self) -> Result<(), SegmentError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let Some(_readers) = Guard::acquire(core, &words.get, patience())? else { return Ok(()) };
         let known = words.puts.load(Ordering::Acquire).max(words.gets.load(Ordering::Acquire));
@@ -435,6 +544,7 @@ impl Queue {
         words.gets.store(words.puts.load(Ordering::Acquire), Ordering::Release);
         let _ = words.put.release_own(core.me()?);
         words.writers.open_all();
+        words.joiners.open_all();
         Ok(GetError::Garbage)
     }
 
@@ -500,19 +610,17 @@ impl Queue {
     pub fn task_done(&self) -> bool {
         let words = self.segment.body();
         let puts = words.puts.load(Ordering::Acquire);
-        let more = |done: u64| {
-            let lost = words.lost.load(Ordering::Acquire);
-            (done.saturating_add(lost) < puts).then_some(done.wrapping_add(1))
-        };
+        let more = |done: u64| (done < puts).then_some(done.wrapping_add(1));
         let done = words.done.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
         let Ok(before) = done else { return false };
+        let mut was_last = before.wrapping_add(1) >= puts;
         if let Ok(me) = self.segment.core.me() {
-            let less = |taken: u64| taken.checked_sub(1);
             let taken = &words.taken[place_of(me)];
             // One that another process has taken is done all the same.
-            let _ = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+            taken.less(me);
+            was_last |= taken.get(me) == 0 && self.is_empty();
         }
-        if before.wrapping_add(1) >= puts {
+        if was_last {
             words.joiners.open_all();
         }
         true
@@ -526,22 +634,33 @@ impl Queue {
     pub fn join(&self, deadline: Option<Instant>) -> Result<Result<(), Unfinished>, SegmentError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let joined = block(core, &words.joiners, deadline, |_| {
-            let done = words.done.load(Ordering::Acquire);
-            let lost = words.lost.load(Ordering::Acquire);
+            // In this order: what is put or done meanwhile is not taken for lost.
             let puts = words.puts.load(Ordering::Acquire);
-            Ok((done.saturating_add(lost) >= puts).then_some(()))
+            let is_over = self.is_empty() && self.nobody_has_taken();
+            let done = words.done.load(Ordering::Acquire);
+            let Some(lost) = puts.checked_sub(done).filter(|lost| *lost > 0) else {
+                return Ok(Some(Ok(())));
+            };
+            if !is_over {
+                return Ok(None);
+            }
+            // Told once, to one.
+            let told = words.done.compare_exchange(done, puts, Ordering::AcqRel, Ordering::Relaxed);
+            Ok(told.is_ok().then_some(Err(Unfinished::Lost(lost))))
         })?;
-        if joined.is_none() {
-            return Ok(Err(Unfinished::TimedOut));
+        // CRASH (queue.join.told): others sleep; the sweep opens the gate.
+        crash_point!("queue.join.told");
+        if matches!(joined, Some(Err(_))) {
+            words.joiners.open_all();
         }
-        // Told once.
-        let lost = words.lost.swap(0, Ordering::AcqRel);
-        if lost == 0 {
-            return Ok(Ok(()));
-        }
-        words.done.fetch_add(lost, Ordering::AcqRel);
-        words.joiners.open_all();
-        Ok(Err(Unfinished::Lost(lost)))
+        Ok(joined.unwrap_or(Err(Unfinished::TimedOut)))
+    }
+
+    /// Tells whether no process that still takes part has taken a message and not marked it.
+    fn nobody_has_taken(&self) -> bool {
+        let taken = &self.segment.body().taken;
+        let mut participants = self.segment.core.roster().participants();
+        participants.all(|one| taken[place_of(one.number)].get(one.number) == 0)
     }
 
     fn is_ready(&self) -> bool {
@@ -559,8 +678,13 @@ impl Queue {
     #[must_use]
     pub fn prepare_wait(&self) -> bool {
         self.bell.silence();
-        self.segment.body().pollers.store(1, Ordering::SeqCst);
+        // CRASH (queue.poll.silenced): others wait at the bell; the sweep rings it.
+        crash_point!("queue.poll.silenced");
+        let words = self.segment.body();
+        words.pollers.store(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
+        // Whoever joins from here on rings. Without a descriptor left, deaths go unnoticed here.
+        let _ = self.segment.core.watch_others();
         let ready = self.is_ready();
         if ready {
             // Others may be on their way to the bell, which was silenced here.
@@ -627,3 +751,6 @@ impl Drop for Guard<'_> {
         let _ = self.lock.release_own(self.me);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -170,7 +170,9 @@ impl<M: Memory> Ring<'_, M> {
 
     /// The index that a word names, whatever stands there.
     fn named(word: &AtomicU32) -> usize {
-        word.load(Ordering::Relaxed) as usize % REGIONS
+        // ORDERING: Acquire pairs with the Release in `first`: what a region that is not read any
+        // more was left in.
+        word.load(Ordering::Acquire) as usize % REGIONS
     }
 
     fn next(&self, index: usize) -> Option<usize> {
@@ -204,7 +206,7 @@ impl<M: Memory> Ring<'_, M> {
         // breaks that leaves other bytes, nothing worse.
         unsafe { ptr::copy_nonoverlapping(first.as_ptr(), start.as_ptr(), first.len()) };
         if !second.is_empty() {
-            let (start, _) = self.place(index, position + first.len() as u64);
+            let (start, _) = self.place(index, position.wrapping_add(first.len() as u64));
             // SAFETY: as above; what is left is shorter than the region.
             unsafe { ptr::copy_nonoverlapping(second.as_ptr(), start.as_ptr(), second.len()) };
         }
@@ -217,7 +219,7 @@ impl<M: Memory> Ring<'_, M> {
         // the rules, which leaves other bytes, nothing worse.
         unsafe { ptr::copy_nonoverlapping(start.as_ptr(), first.as_mut_ptr(), first.len()) };
         if !second.is_empty() {
-            let (start, _) = self.place(index, position + first.len() as u64);
+            let (start, _) = self.place(index, position.wrapping_add(first.len() as u64));
             // SAFETY: as above; what is left is shorter than the region.
             unsafe { ptr::copy_nonoverlapping(start.as_ptr(), second.as_mut_ptr(), second.len()) };
         }
@@ -241,7 +243,8 @@ impl<M: Memory> Ring<'_, M> {
         let mut counts = self.counts(index);
         let is_drained = matches!(counts, Ok((head, tail)) if head == tail);
         let small = index > WARM && is_drained && needed <= size_of_region(WARM) as u64;
-        let fits = |(head, tail): (u64, u64)| tail - head + needed <= size_of_region(index) as u64;
+        let size = size_of_region(index) as u64;
+        let fits = |(head, tail): (u64, u64)| tail.wrapping_sub(head) + needed <= size;
         if small || !counts.is_ok_and(fits) {
             let other = self.unused(index, needed, small);
             match other {
@@ -259,13 +262,15 @@ impl<M: Memory> Ring<'_, M> {
         self.back(index, tail, needed).map_err(WriteError::Memory)?;
         let header = length as u64 | if has_handles { HAS_HANDLES } else { 0 };
         let header = (u128::from(sequence) << 64 | u128::from(header)).to_le_bytes();
+        // Counts that nobody wrote who follows the rules may be about to wrap.
+        let bytes = tail.wrapping_add(HEADER);
         self.copy_in(index, tail, &header);
-        self.copy_in(index, tail + HEADER, parts[0]);
-        self.copy_in(index, tail + HEADER + parts[0].len() as u64, parts[1]);
+        self.copy_in(index, bytes, parts[0]);
+        self.copy_in(index, bytes.wrapping_add(parts[0].len() as u64), parts[1]);
         // CRASH (ring.write.copied): the bytes lie in free room; nobody sees them.
         crash_point!("ring.write.copied");
         // ORDERING: Release pairs with the Acquire in `counts`: the bytes are there.
-        self.region(index).tail.store(tail + needed, Ordering::Release);
+        self.region(index).tail.store(tail.wrapping_add(needed), Ordering::Release);
         // CRASH (ring.write.committed): the message is there; a sleeping reader does not know.
         crash_point!("ring.write.committed");
         Ok(())
@@ -366,14 +371,14 @@ impl<M: Memory> Ring<'_, M> {
     pub(crate) fn read(&self, message: Message, bytes: &mut Vec<u8>) {
         // What is there already is overwritten: only more of it costs.
         bytes.resize(message.length, 0);
-        self.copy_out(message.region, message.position + HEADER, bytes);
+        self.copy_out(message.region, message.position.wrapping_add(HEADER), bytes);
     }
 
     /// Takes a message away; the readers' lock is held.
     pub(crate) fn remove(&self, message: Message) {
         // CRASH (ring.read.copied): nothing was taken.
         crash_point!("ring.read.copied");
-        let head = message.position + room(message.length);
+        let head = message.position.wrapping_add(room(message.length));
         // ORDERING: Release pairs with the Acquire in `counts`: the bytes were copied out.
         self.region(message.region).head.store(head, Ordering::Release);
         // CRASH (ring.read.committed): taken, and gone with the reader.
@@ -384,10 +389,10 @@ impl<M: Memory> Ring<'_, M> {
     /// before the end; `None` if none is there. Both locks are held.
     pub(crate) fn sequences(&self) -> Result<Option<(u64, u64)>, Garbage> {
         let Some(first) = self.first()? else { return Ok(None) };
-        let (mut message, mut last) = (first, first.sequence);
+        let (mut message, mut last, mut moves) = (first, first.sequence, 0);
         loop {
             last = last.max(message.sequence);
-            let after = message.position + room(message.length);
+            let after = message.position.wrapping_add(room(message.length));
             let (_, tail) = self.counts(message.region)?;
             let at = if after != tail {
                 Some((message.region, after))
@@ -402,6 +407,11 @@ impl<M: Memory> Ring<'_, M> {
             let Some((region, position)) = at else {
                 return Ok(Some((first.sequence, last.wrapping_add(1))));
             };
+            // Regions that name each other have no end.
+            moves += usize::from(region != message.region);
+            if moves > REGIONS {
+                return Err(Garbage);
+            }
             message = self.message_at(region, position)?;
         }
     }
@@ -553,6 +563,33 @@ mod tests {
     }
 
     #[test]
+    fn counts_may_wrap() {
+        let (words, memory) = new();
+        let ring = Ring { words: &words, memory: &memory };
+        words.regions[0].head.store(0u64.wrapping_sub(2008), Ordering::Relaxed);
+        words.regions[0].tail.store(0u64.wrapping_sub(2008), Ordering::Relaxed);
+        for i in 0..5 {
+            ring.write([&bytes(i, 500), &bytes(i, 500)], i as u64, false).expect("room");
+        }
+        assert!(matches!(ring.sequences(), Ok(Some((0, 5)))));
+        for i in 0..5 {
+            assert_eq!(take(&ring), Some([bytes(i, 500), bytes(i, 500)].concat()));
+        }
+        assert!(ring.is_empty());
+    }
+
+    #[test]
+    fn regions_in_a_circle_are_garbage() {
+        let (words, memory) = new();
+        let ring = Ring { words: &words, memory: &memory };
+        ring.write([&bytes(1, 60_000), &[]], 0, false).expect("room");
+        ring.write([&bytes(2, 60_000), &[]], 1, false).expect("room");
+        assert!(matches!(ring.sequences(), Ok(Some((0, 2)))));
+        words.regions[1].next.store(1, Ordering::Relaxed);
+        assert!(ring.sequences().is_err());
+    }
+
+    #[test]
     fn garbage_is_told_and_nothing_is_allocated() {
         let (words, memory) = new();
         let ring = Ring { words: &words, memory: &memory };
@@ -582,6 +619,7 @@ mod tests {
                 }
             }
             let _ = ring.is_empty();
+            let _ = ring.sequences();
         }
         ring.reset();
         ring.write([b"well", b""], 0, false).expect("room");

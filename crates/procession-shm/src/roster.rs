@@ -185,23 +185,71 @@ impl Roster {
     }
 }
 
+/// A count that a participant keeps in its place: `number << 35 | count`.
+///
+/// The number is beside it because places are given away again: a sweeper that is late, or a count
+/// that the last one in the place has left, concerns nobody else.
+#[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
+#[repr(transparent)]
+pub(crate) struct OwnCount(AtomicU64);
+
+impl OwnCount {
+    const SHIFT: u32 = 64 - NUMBER_BITS;
+    const MOST: u64 = (1 << Self::SHIFT) - 1;
+
+    fn part(word: u64, number: Number) -> u64 {
+        if word >> Self::SHIFT == u64::from(number) { word & Self::MOST } else { 0 }
+    }
+
+    /// Changes the count of `number`, which takes part; at most and at least what it can be.
+    fn change(&self, number: Number, change: impl Fn(u64) -> u64) {
+        let own = u64::from(number) << Self::SHIFT;
+        let change = |word| Some(own | change(Self::part(word, number)).min(Self::MOST));
+        // ORDERING: AcqRel: before what the caller does next, for whoever sweeps. It always changes.
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+    }
+
+    pub(crate) fn more(&self, number: Number) {
+        self.change(number, |count| count + 1);
+    }
+
+    pub(crate) fn less(&self, number: Number) {
+        self.change(number, |count| count.saturating_sub(1));
+    }
+
+    pub(crate) fn get(&self, number: Number) -> u64 {
+        Self::part(self.0.load(Ordering::Acquire), number)
+    }
+
+    /// Takes the count of a participant that is no more; once, however many sweep.
+    pub(crate) fn take(&self, dead: Number) -> u64 {
+        let take = |word| (Self::part(word, dead) != 0).then_some(0);
+        let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        taken.map_or(0, |word| Self::part(word, dead))
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn empty() -> Box<Roster> {
-        Box::new(Roster {
-            namespace: AtomicU64::new(0),
-            used: AtomicU32::new(0),
-            version: AtomicU32::new(0),
-            claims: [const { AtomicU64::new(0) }; PLACES],
-        })
+    impl Roster {
+        /// One that is in no segment.
+        pub(crate) fn empty() -> Box<Self> {
+            Box::new(Self {
+                namespace: AtomicU64::new(0),
+                used: AtomicU32::new(0),
+                version: AtomicU32::new(0),
+                claims: [const { AtomicU64::new(0) }; PLACES],
+            })
+        }
     }
 
     #[test]
     fn numbers_are_never_used_again() {
-        let roster = empty();
+        let roster = Roster::empty();
         let mut seen = HashSet::new();
         for round in 0..1000 {
             let number = roster.join(100 + round, round.into(), 7).expect("a place");
@@ -217,8 +265,28 @@ mod tests {
     }
 
     #[test]
+    fn a_count_is_its_owners() {
+        let count = OwnCount(AtomicU64::new(0));
+        let (old, new) = (PLACES as Number + 3, 2 * PLACES as Number + 3);
+        count.more(old);
+        count.more(old);
+        count.less(old);
+        assert_eq!((count.get(old), count.get(new)), (1, 0));
+        assert_eq!((count.take(old), count.take(old)), (1, 0));
+        count.more(new);
+        assert_eq!(count.take(old), 0, "a late sweeper");
+        count.less(new);
+        count.less(new);
+        count.more(new);
+        assert_eq!(count.take(new), 1);
+        count.0.store(u64::MAX, Ordering::Relaxed);
+        count.more(END - 1);
+        assert_eq!(count.take(END - 1), OwnCount::MOST, "it stops there");
+    }
+
+    #[test]
     fn it_is_full_when_it_is() {
-        let roster = empty();
+        let roster = Roster::empty();
         let numbers: Vec<Number> =
             (0..PLACES).map(|i| roster.join(1, i as u64, 7).expect("a place")).collect();
         assert_eq!(roster.join(1, 0, 7), Err(JoinFailed::Full));
@@ -230,7 +298,7 @@ mod tests {
 
     #[test]
     fn garbage_is_nobody_and_ends() {
-        let roster = empty();
+        let roster = Roster::empty();
         for garbage in [u64::MAX, 1 << 63, 0x1234_5678_9abc_def0, NUMBER_MASK] {
             for claim in &roster.claims {
                 claim.store(garbage, Ordering::Relaxed);

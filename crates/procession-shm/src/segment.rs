@@ -26,12 +26,13 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 #[cfg(not(loom))]
 use crate::atomic::unmodelled;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, Zeros};
 use crate::os::process::{self, current_pid};
+use crate::os::ready::Bell;
 use crate::os::shared::{self, Mapping};
 use crate::os::{BorrowedHandle, Handle, borrow, runtime};
 use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
@@ -81,7 +82,9 @@ pub(crate) unsafe trait Body: Zeros + Sync + 'static {
     /// How much of the tail has memory from the beginning; the rest gets it when it is needed.
     const BACKED: usize = usize::MAX;
 
-    /// Takes the dead one's number out of every word. May run several times, and at once.
+    /// Takes the dead one's number out of every word. May run several times, at once, and late: when
+    /// another has swept already and a newcomer has the place. So what is found by a place is the
+    /// dead one's only if its number stands there, or its claim is seen after what is changed.
     fn sweep(core: &Core, dead: Participant)
     where
         Self: Sized;
@@ -163,6 +166,8 @@ pub(crate) struct Core {
     pub(crate) watched: AtomicU64,
     sweep: fn(&Core, Participant),
     wake: fn(&Core),
+    /// Rung whenever all are woken, for those who do not sleep at a gate.
+    bell: OnceLock<Arc<Bell>>,
 }
 
 /// A segment with a `B` in it.
@@ -241,9 +246,9 @@ impl Core {
             sweep: |core, dead| {
                 B::sweep(core, dead);
                 core.roster().free(dead.number);
-                core.body::<B>().wake();
             },
             wake: |core| core.body::<B>().wake(),
+            bell: OnceLock::new(),
         }
     }
 
@@ -288,7 +293,9 @@ impl Core {
 
     /// Returns this process's number, and joins first if it has none.
     pub(crate) fn me(self: &Arc<Self>) -> Result<Number, SegmentError> {
-        let membership = self.membership.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the Release in `join`: whoever reads this number in a word
+        // that this thread writes has to see the claim that another thread has made.
+        let membership = self.membership.load(Ordering::Acquire);
         if membership as u32 != 0 && (membership >> 32) as u32 == runtime::known_copies() {
             return Ok(membership as u32);
         }
@@ -298,10 +305,15 @@ impl Core {
     #[cold]
     fn join(self: &Arc<Self>) -> Result<Number, SegmentError> {
         let local = local()?;
-        let _alone = lock(&local.open);
+        let mut open = lock(&local.open);
         let membership = self.membership.load(Ordering::Relaxed);
         if membership as u32 != 0 && (membership >> 32) as u32 == local.copies {
             return Ok(membership as u32);
+        }
+        // Invariant 3: in a forked copy, what the original had open is not known as such yet.
+        let known = open.entry(shared::identity(self.handle())?).or_default();
+        if known.strong_count() == 0 {
+            *known = Arc::downgrade(self);
         }
         let (pid, namespace) = (current_pid(), process::namespace()?);
         let start = process::start_time(pid).ok_or_else(|| {
@@ -319,10 +331,23 @@ impl Core {
             JoinFailed::OtherNamespace => SegmentError::OtherNamespace,
         })?;
         let membership = (u64::from(local.copies) << 32) | u64::from(number);
-        self.membership.store(membership, Ordering::Relaxed);
+        self.membership.store(membership, Ordering::Release);
         // Whoever sleeps has to have this process watched from now on.
-        (self.wake)(self);
+        self.wake_all();
         Ok(number)
+    }
+
+    /// Wakes everybody who waits on this segment, to look again.
+    fn wake_all(&self) {
+        (self.wake)(self);
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
+    }
+
+    /// Has `bell` rung from now on whenever all are woken, unless there is one.
+    pub(crate) fn set_bell(&self, bell: &Arc<Bell>) {
+        self.bell.get_or_init(|| Arc::clone(bell));
     }
 
     /// Sweeps everybody who is dead, and returns how many those were.
@@ -394,6 +419,7 @@ impl Watched for Core {
 
     fn sweep(&self, dead: Participant) {
         (self.sweep)(self, dead);
+        self.wake_all();
     }
 }
 

@@ -6,7 +6,7 @@
 //! state:   63     32 31    23 22 21 20       0      held[place]:  63      32 31      0
 //!         | value   | place  | op  | sequence |                   | sequence | count   |
 //!
-//! limit │ dead │ foreign │ gate
+//! limit │ dead │ initial │ gate
 //! ```
 //!
 //! # Protocol
@@ -22,8 +22,12 @@
 //!
 //! The counts are of permits that a process has taken and not given. One that gives what another
 //! has taken counts below zero. When a process dies, its count comes back, but never more than are
-//! missing altogether: what another has given for it is not given twice. `foreign` is the sum of the
-//! counts of those who are gone.
+//! missing altogether: what another has given for it is not given twice. Every step changes value
+//! and counts alike, so as many are missing as the value is below the initial one.
+//!
+//! A sweeper may be late: another has swept the same death, freed the place, and a newcomer counts
+//! there. So it returns permits only by a step from a state that it read before it saw that the dead
+//! one's place was not free yet. A newcomer has changed the state by the time it has a count.
 //!
 //! # Memory ordering
 //!
@@ -36,12 +40,12 @@
 //! | holding permits | its count | the sweep returns them |
 //! | between a step and its count | the step in `state` | the next one to come, or the sweep |
 //! | between giving and opening the gate | a value, others asleep | the sweep opens the gate |
-//! | in a sweep, between returning and `foreign` | fewer permits may come back at a later death, and only where processes give what others have taken | nobody |
+//! | in a sweep, between returning and `dead` | permits; nobody is told of the death | nobody |
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::gate::Gate;
 use crate::lock::Acquired;
 use crate::os::crash_point;
@@ -116,7 +120,8 @@ struct Words {
     limit: AtomicU32,
     /// The process whose death the next taker is to be told; 0 for none.
     dead: AtomicU32,
-    foreign: AtomicI64,
+    /// The value before anybody took or gave any.
+    initial: AtomicU32,
     gate: Gate,
     held: [AtomicU64; PLACES],
 }
@@ -196,30 +201,26 @@ impl Words {
         Some(Acquired::Free)
     }
 
-    fn return_of(&self, dead: Participant) {
+    /// Returns what a dead participant had, as long as `takes_part` says that its place is its own.
+    fn return_of(&self, dead: Participant, takes_part: impl Fn() -> bool) {
         let place = place_of(dead.number);
         loop {
             let (word, state) = self.settled();
-            let held_word = self.held[place].load(Ordering::Acquire);
-            let held = Held::from_word(held_word);
-            if held.count == 0 {
+            let held = Held::from_word(self.held[place].load(Ordering::Acquire));
+            // After the look at the state, as the module says.
+            if held.count == 0 || !takes_part() {
                 return;
             }
-            let counts = self
-                .held
-                .iter()
-                .map(|held| i64::from(Held::from_word(held.load(Ordering::Acquire)).count));
-            let missing = counts.sum::<i64>().saturating_add(self.foreign.load(Ordering::Acquire));
-            let back = i64::from(held.count).min(missing).max(0);
-            let value = u32::try_from(back).unwrap_or(0).saturating_add(state.value);
+            let missing = self.initial.load(Ordering::Relaxed).saturating_sub(state.value);
+            let back = u32::try_from(held.count).unwrap_or(0).min(missing);
+            let value = state.value.saturating_add(back);
             let sequence = held.sequence.wrapping_add(1) & SEQUENCE;
             let next = State { value, place, op: Op::Return, sequence }.word();
             let done = self.state.compare_exchange(word, next, Ordering::AcqRel, Ordering::Acquire);
             if done.is_ok() {
-                // CRASH (semaphore.sweep.returned): as `semaphore.step.taken`, but for `foreign`.
+                // CRASH (semaphore.sweep.returned): as `semaphore.step.taken`.
                 crash_point!("semaphore.sweep.returned");
                 self.settled();
-                self.foreign.fetch_add(i64::from(held.count) - back, Ordering::AcqRel);
                 if back > 0 {
                     self.dead.store(dead.pid, Ordering::Release);
                 }
@@ -234,7 +235,7 @@ unsafe impl Body for Words {
     const KIND: u32 = 6;
 
     fn sweep(core: &Core, dead: Participant) {
-        core.body::<Self>().return_of(dead);
+        core.body::<Self>().return_of(dead, || core.takes_part(dead.number));
     }
 
     fn wake(&self) {
@@ -258,6 +259,7 @@ impl Semaphore {
         let segment: Segment<Words> = Segment::create(0)?;
         let words = segment.body();
         words.limit.store(limit, Ordering::Relaxed);
+        words.initial.store(value, Ordering::Relaxed);
         let state = State { value, place: 0, op: Op::None, sequence: 0 };
         words.state.store(state.word(), Ordering::Release);
         Ok(Self(segment))
@@ -321,6 +323,7 @@ impl Semaphore {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::watch::Watched;
 
     #[test]
     fn words_come_back() {
@@ -344,6 +347,40 @@ mod tests {
         assert_eq!(semaphore.release(), Ok(()));
         assert_eq!(semaphore.release(), Ok(()));
         assert_eq!(semaphore.release(), Err(Overflow { limit: 2 }));
+    }
+
+    #[test]
+    fn a_late_sweeper_takes_nothing_from_a_newcomer() {
+        let semaphore = Semaphore::new(3, u32::MAX).expect("semaphore");
+        let (words, roster) = (semaphore.0.body(), semaphore.core().roster());
+        let namespace = procession_sys::process::namespace().expect("proc");
+        let join = || roster.join(1, 1, namespace).expect("a place");
+        let number = join();
+        let dead = roster.find(number).expect("it takes part");
+        assert!(words.take(number).is_some());
+        <Words as Body>::sweep(semaphore.core(), dead);
+        assert_eq!(semaphore.value(), 3);
+        roster.free(number);
+        let newcomer = join();
+        assert_eq!(place_of(newcomer), place_of(number));
+        assert_eq!(words.take(newcomer), Some(Acquired::FromDead { pid: 1 }));
+        // Another process has seen the same death, and comes only now.
+        <Words as Body>::sweep(semaphore.core(), dead);
+        assert_eq!(semaphore.value(), 2, "the newcomer has its permit");
+    }
+
+    #[test]
+    fn what_others_have_given_does_not_come_back() {
+        let semaphore = Semaphore::new(0, u32::MAX).expect("semaphore");
+        let (words, roster) = (semaphore.0.body(), semaphore.core().roster());
+        let namespace = procession_sys::process::namespace().expect("proc");
+        let taker = roster.join(1, 1, namespace).expect("a place");
+        for _ in 0..10 {
+            semaphore.release().expect("room");
+            assert!(words.take(taker).is_some());
+        }
+        <Words as Body>::sweep(semaphore.core(), roster.find(taker).expect("it takes part"));
+        assert_eq!(semaphore.value(), 0, "there was none to begin with");
     }
 
     #[test]

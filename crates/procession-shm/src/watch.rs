@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use procession_sys::process::{self, Process, current_pid};
+use procession_sys::process::{self, Process};
 use procession_sys::ready::{NUDGED, Set};
 use procession_sys::runtime;
 use std::time::Instant;
@@ -61,24 +61,32 @@ impl Watcher {
     ) -> io::Result<()> {
         let dynamic: Arc<dyn Watched> = Arc::clone(segment) as _;
         let segment = &dynamic;
+        // Not by the pid alone: a dead participant may have had the one that this process has now.
+        let myself = segment.roster().find(me);
+        let is_me = |other: Participant| myself.is_some_and(|myself| myself.is_same_process(other));
         let mut dead = Vec::new();
+        let mut watched = Ok(());
         {
             let mut state = self.lock();
             for participant in segment.roster().participants() {
-                if participant.number == me || participant.pid == current_pid() {
+                if is_me(participant) || state.add_segment(participant, segment) {
                     continue;
                 }
-                if !state.add_segment(participant, segment) {
-                    let is_start = |start| participant.was_started(start);
-                    match process::find(participant.pid, is_start)? {
-                        Some(process) => self.add(&mut state, participant, process, segment)?,
-                        None => dead.push(participant),
+                let is_start = |start| participant.was_started(start);
+                // Without a descriptor for one, another can be seen to be dead all the same.
+                let added = match process::find(participant.pid, is_start) {
+                    Ok(Some(process)) => self.add(&mut state, participant, process, segment),
+                    Ok(None) => {
+                        dead.push(participant);
+                        Ok(())
                     }
-                }
+                    Err(error) => Err(error),
+                };
+                watched = watched.and(added);
             }
         }
         dead.into_iter().for_each(|dead| segment.sweep(dead));
-        Ok(())
+        watched
     }
 
     fn add(
@@ -172,6 +180,11 @@ impl State {
         let known =
             |(weak, number): &(Weak<dyn Watched>, Number)| (weak.as_ptr().cast(), *number) == entry;
         if !watch.segments.iter().any(known) {
+            // One that leaves and joins again and again would have ever more numbers here.
+            let is_of_segment = |weak: &Weak<dyn Watched>| weak.as_ptr().cast() == entry.0;
+            watch.segments.retain(|(weak, number)| {
+                !is_of_segment(weak) || segment.roster().find(*number).is_some()
+            });
             watch.segments.push((Arc::downgrade(segment), participant.number));
         }
         true
@@ -181,5 +194,69 @@ impl State {
 impl Watch {
     fn is_of(&self, participant: Participant) -> bool {
         self.participant.is_same_process(participant)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::atomic::{AtomicU32, Ordering};
+    use procession_sys::process::{current_pid, start_time};
+
+    struct Shared {
+        roster: Box<Roster>,
+        swept: AtomicU32,
+    }
+
+    impl Watched for Shared {
+        fn roster(&self) -> &Roster {
+            &self.roster
+        }
+
+        fn sweep(&self, dead: Participant) {
+            self.roster.free(dead.number);
+            self.swept.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared { roster: Roster::empty(), swept: AtomicU32::new(0) })
+    }
+
+    #[test]
+    fn a_dead_one_that_had_this_processs_pid_is_dead() {
+        let (shared, pid) = (shared(), current_pid());
+        let start = start_time(pid).expect("proc");
+        let dead = shared.roster.join(pid, start + 1, 7).expect("a place");
+        let me = shared.roster.join(pid, start, 7).expect("a place");
+        let watcher: &'static Watcher = Box::leak(Box::new(Watcher::new().expect("watcher")));
+        watcher.watch(&shared, me).expect("watched");
+        assert_eq!(shared.roster.find(dead), None);
+        assert!(shared.roster.find(me).is_some());
+        assert_eq!(shared.swept.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn one_that_leaves_and_joins_again_is_watched_once() {
+        let (shared, pid) = (shared(), current_pid());
+        let start = start_time(pid).expect("proc");
+        let me = shared.roster.join(pid, start, 7).expect("a place");
+        let watcher: &'static Watcher = Box::leak(Box::new(Watcher::new().expect("watcher")));
+        let mut other = std::process::Command::new("/bin/cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("cat");
+        let start = start_time(other.id()).expect("proc");
+        for _ in 0..100 {
+            let number = shared.roster.join(other.id(), start, 7).expect("a place");
+            watcher.watch(&shared, me).expect("watched");
+            shared.roster.free(number);
+        }
+        let watched: Vec<usize> =
+            watcher.lock().watches.values().map(|watch| watch.segments.len()).collect();
+        assert_eq!(watched, [1]);
+        watcher.forget(&*shared);
+        other.kill().expect("it is ours");
+        other.wait().expect("it ends");
     }
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use procession::{
-    Child, JoinError, Process, Receiver, RecvError, StartError, StartMethod, active_children,
-    current_process, parent_process, pipe, simplex, spawn, wait,
+    Child, JoinError, Process, RLock, Receiver, RecvError, StartError, StartMethod,
+    active_children, current_process, parent_process, pipe, simplex, spawn, wait,
 };
 use procession_tests::{METHODS, join, proc, raw, sleep_long};
 use serde::Serialize;
@@ -25,6 +25,7 @@ pub(crate) fn run(scenario: &str, rest: &[String]) -> Option<ExitCode> {
         "children" => children(),
         "forks" => forks(),
         "pipes" => pipes(),
+        "shared" => shared(),
         "waiting" => waiting(),
         "from_child" => from_child(crate::method(rest)),
         "printed_before" => printed_before(),
@@ -183,6 +184,24 @@ fn pipes() {
     // The copy has a copy of both ends; when it is gone and ours is dropped, none is left.
     drop(theirs);
     assert!(matches!(ours.recv(), Err(RecvError::Closed)));
+}
+
+fn shared() {
+    let lock = RLock::new().expect("lock");
+    let (mirror, there) = pipe::<RLock>().expect("pipe");
+    let guard = lock.acquire().expect("nobody dies here");
+    let child = fork(|| {
+        assert!(lock.try_acquire().expect("nobody dies here").is_none(), "it is the original's");
+        let _mine = lock.acquire().expect("nobody dies here");
+        // A handle that comes back is on what this copy has already.
+        mirror.send(&lock).expect("send");
+        let again = there.recv().expect("receive");
+        again.try_acquire().expect("nobody dies here").is_some()
+    });
+    std::thread::sleep(Duration::from_millis(10));
+    drop(guard);
+    assert!(child.join().expect("join"), "one process is one participant");
+    assert!(lock.try_acquire().expect("it was given up").is_some());
 }
 
 fn waiting() {

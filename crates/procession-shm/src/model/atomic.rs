@@ -93,7 +93,6 @@ macro_rules! atomic {
 
 atomic!(AtomicU32, u32);
 atomic!(AtomicU64, u64);
-atomic!(AtomicI64, i64);
 
 impl AtomicU32 {
     /// Reads what the kernel reads: the last value. No step of a process.

@@ -29,6 +29,16 @@ pub(crate) mod futex;
 pub(crate) mod memory;
 pub(crate) mod process;
 
+/// Nobody of a model waits for several things.
+pub(crate) mod ready {
+    #[derive(Debug)]
+    pub(crate) struct Bell;
+
+    impl Bell {
+        pub(crate) fn ring(&self) {}
+    }
+}
+
 pub(crate) use check::{check, each_death, expect_failure, ordering, victim};
 pub(crate) use process::{in_process, spawn};
 

@@ -14,7 +14,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW);
 
 /// What `statfs` says of an ordinary memfd, and not of one of huge pages.
-const TMPFS_MAGIC: rustix::fs::FsWord = libc::TMPFS_MAGIC;
+pub(crate) const TMPFS_MAGIC: rustix::fs::FsWord = libc::TMPFS_MAGIC;
 
 /// Copies `parts` into new memory that nobody can change any more.
 ///

@@ -216,7 +216,13 @@ pub fn find(pid: u32, is_start: impl FnOnce(u64) -> bool) -> io::Result<Option<P
     let process = match Process::open(pid) {
         Ok(process) => process,
         // ESRCH: there is none. EINVAL: the number is a thread's now, so not that process's.
-        Err(error) if matches!(error.raw_os_error(), None | Some(libc::ESRCH | libc::EINVAL)) => {
+        // PLATFORM: Linux says ENOENT for the latter from 6.16 on.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                None | Some(libc::ESRCH | libc::EINVAL | libc::ENOENT)
+            ) =>
+        {
             return Ok(None);
         }
         Err(error) => return Err(error),
@@ -346,6 +352,22 @@ mod tests {
         let pid = child.id();
         child.wait().expect("it ends");
         assert!(find(pid, |_| true).expect("handle").is_none());
+    }
+
+    #[test]
+    fn a_thread_is_no_process() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            // SAFETY: the call takes nothing and returns a number.
+            let number = unsafe { libc::gettid() };
+            tell.send(number.cast_unsigned()).expect("it is awaited");
+            let _ = stopped.recv();
+        });
+        let number = told.recv().expect("the thread tells");
+        assert!(find(number, |_| true).expect("no error").is_none());
+        drop(stop);
+        thread.join().expect("it ends");
     }
 
     #[test]

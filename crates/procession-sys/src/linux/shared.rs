@@ -8,7 +8,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::linux::memory::{check_available, check_file_size};
+use crate::linux::memory::{TMPFS_MAGIC, check_available, check_file_size};
 use crate::linux::off_streams;
 
 /// What shared memory must carry: what is mapped cannot be cut off, which would be a fatal signal
@@ -133,6 +133,10 @@ impl Mapping {
         if !seals.contains(SEALS) || seals.contains(SealFlags::WRITE) {
             return Err(invalid("the shared memory is not sealed as procession seals it"));
         }
+        // Huge pages that somebody gives back cannot be had again, when the machine has no more.
+        if rustix::fs::fstatfs(&memory)?.f_type != TMPFS_MAGIC {
+            return Err(invalid("the shared memory is not ordinary memory"));
+        }
         let status = rustix::fs::fstat(&memory)?;
         // A hole would be filled when it is touched, and if it cannot be, by a fatal signal.
         let needed = status.st_size.cast_unsigned().min(backed as u64);
@@ -218,6 +222,13 @@ mod tests {
         assert_eq!(Mapping::new(&memory).expect_err("open").kind(), io::ErrorKind::InvalidData);
         rustix::fs::fcntl_add_seals(&memory, SEALS).expect("seal");
         assert_eq!(Mapping::new(&memory).expect_err("hole").kind(), io::ErrorKind::InvalidData);
+        // Where the kernel has huge pages: taken back by their sender, they would be a signal.
+        if let Ok(memory) = rustix::fs::memfd_create(c"huge", flags | MemfdFlags::HUGETLB) {
+            rustix::fs::ftruncate(&memory, 1 << 30).expect("size");
+            rustix::fs::fcntl_add_seals(&memory, SEALS).expect("seal");
+            let error = Mapping::sparse(&memory, 0).expect_err("huge pages");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+        }
         let file = std::fs::File::open("/dev/null").expect("null");
         assert_eq!(Mapping::new(&file).expect_err("file").kind(), io::ErrorKind::InvalidData);
     }

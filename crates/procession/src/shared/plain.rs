@@ -36,8 +36,23 @@ impl<T> Clone for Plain<T> {
 }
 
 impl<T> Plain<T> {
+    const CAN_BE_SHARED: () = {
+        assert!(size_of::<T>() > 0, "a type without bytes has nothing to share");
+        assert!(align_of::<T>() <= 64, "shared memory is aligned to 64 bytes");
+    };
+
     pub(crate) fn open(handle: procession_sys::Handle) -> Result<Self, CreateError> {
-        Ok(Self { bytes: LockedBytes::open(handle)?, elements: PhantomData })
+        const { Self::CAN_BE_SHARED };
+        let bytes = LockedBytes::open(handle)?;
+        let (_, length) = bytes.bytes();
+        if length < size_of::<T>() {
+            return Err(CreateError::invalid(format!(
+                "the shared memory has {length} bytes, less than one element, which has {}: both \
+                 sides have to name the same type",
+                size_of::<T>()
+            )));
+        }
+        Ok(Self { bytes, elements: PhantomData })
     }
 
     pub(crate) fn handle(&self) -> procession_sys::BorrowedHandle<'_> {
@@ -48,10 +63,7 @@ impl<T> Plain<T> {
 impl<T: Pod> Plain<T> {
     /// Makes memory for `length` elements, all zeros.
     pub(crate) fn new(length: usize) -> Result<Self, CreateError> {
-        const {
-            assert!(size_of::<T>() > 0, "a type without bytes has nothing to share");
-            assert!(align_of::<T>() <= 64, "shared memory is aligned to 64 bytes");
-        }
+        const { Self::CAN_BE_SHARED };
         let size = length.checked_mul(size_of::<T>()).filter(|size| isize::try_from(*size).is_ok());
         let size = size.filter(|size| *size > 0).ok_or_else(|| {
             CreateError::invalid(format!(
@@ -106,5 +118,19 @@ impl<T: Pod> DerefMut for Guard<'_, T> {
         let (start, _) = self.plain.bytes.bytes();
         // SAFETY: as above, and this guard is borrowed mutably.
         unsafe { slice::from_raw_parts_mut(start.cast::<T>().as_ptr(), self.plain.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_for_less_than_one_element_is_refused() {
+        let seven = Plain::<u8>::new(7).expect("memory");
+        let handle = || seven.handle().try_clone_to_owned().expect("descriptor");
+        let error = Plain::<u64>::open(handle()).map(drop).expect_err("too short").to_string();
+        assert!(error.contains("7 bytes"), "{error}");
+        assert_eq!(Plain::<u32>::open(handle()).expect("long enough").len(), 1);
     }
 }

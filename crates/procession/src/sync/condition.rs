@@ -107,6 +107,23 @@ impl Condition {
         acquired.map(|acquired| told(acquired, self.guard())).transpose()
     }
 
+    /// Waits for the lock, at most for `timeout`; `None` if that was not enough.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<Option<ConditionGuard<'_>>, OwnerDied<ConditionGuard<'_>>> {
+        let acquired = taking_part(self.shared.acquire(deadline(timeout)));
+        acquired.map(|acquired| told(acquired, self.guard())).transpose()
+    }
+
     /// Gives the lock up, waits to be notified, and takes the lock again.
     ///
     /// # Blocking
@@ -169,6 +186,35 @@ impl Condition {
         Ok(guard)
     }
 
+    /// As [`wait_while`](Self::wait_while), but at most for `timeout`; also tells whether
+    /// `condition` was false at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire), as soon as it happens.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout_while<'a>(
+        &'a self,
+        mut guard: ConditionGuard<'a>,
+        timeout: Duration,
+        mut condition: impl FnMut() -> bool,
+    ) -> Result<(ConditionGuard<'a>, bool), OwnerDied<(ConditionGuard<'a>, bool)>> {
+        let deadline = deadline(timeout);
+        let mut notified = true;
+        while condition() {
+            if !notified {
+                return Ok((guard, false));
+            }
+            let waited = self.wait_until(guard, deadline);
+            notified = waited.0;
+            guard = waited.1.map_err(|died| died.map(|guard| (guard, !condition())))?;
+        }
+        Ok((guard, true))
+    }
+
     fn wait_until<'a>(
         &'a self,
         guard: ConditionGuard<'a>,
@@ -187,7 +233,11 @@ impl Condition {
                 panic!("the condition's lock was released by hand while its guard existed")
             }
             Err(shm::ConditionError::Segment(error)) => taking_part(Err(error)),
-            Err(_) => panic!("more than 16,000 threads wait for one condition"),
+            Err(_) => {
+                // The lock is still held.
+                drop(self.guard());
+                panic!("more than 65,000 threads wait for one condition");
+            }
         };
         (notified, told(acquired, self.guard()))
     }

@@ -123,7 +123,7 @@ impl Lock {
     /// Gives the lock up, whoever took it, in whichever thread or process.
     ///
     /// For a guard that was forgotten ([`std::mem::forget`]) on purpose. A guard that still exists
-    /// does nothing when it is dropped later.
+    /// does nothing when it is dropped later, unless its own process has the lock again by then.
     ///
     /// # Errors
     ///
