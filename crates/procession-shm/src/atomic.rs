@@ -17,6 +17,21 @@ pub(crate) mod unmodelled {
     pub(crate) use std::sync::atomic::AtomicU32;
 }
 
+/// An ordering with a name, by which a model can weaken it: `ordering!("lock.release", Release)`.
+///
+/// A test then expects the model to fail, which shows that the ordering is needed, and that the
+/// model would notice.
+macro_rules! ordering {
+    ($name:literal, $ordering:ident) => {{
+        #[cfg(not(loom))]
+        let ordering = $crate::atomic::Ordering::$ordering;
+        #[cfg(loom)]
+        let ordering = $crate::model::ordering($name, $crate::atomic::Ordering::$ordering);
+        ordering
+    }};
+}
+pub(crate) use ordering;
+
 /// What a body is made of: its beginning is all zeros, which a model makes value by value.
 #[cfg(not(loom))]
 pub(crate) trait Zeros {}

@@ -31,7 +31,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, ordering};
 use crate::gate::Gate;
 use crate::os::crash_point;
 use crate::roster::{Number, Participant};
@@ -106,11 +106,12 @@ impl Words {
             if generation(state) != current || state & BROKEN != 0 {
                 return false;
             }
-            // ORDERING: AcqRel: what each party did before it came is seen by all after it.
+            // ORDERING: Release: what each party did before it came, which who comes here has read
+            // with Acquire, is seen by all after it.
             let changed = self.state.compare_exchange_weak(
                 state,
                 change(state),
-                Ordering::AcqRel,
+                ordering!("barrier.end", Release),
                 Ordering::Acquire,
             );
             match changed {
@@ -228,7 +229,7 @@ impl Barrier {
             self.complete(current);
         }
         let outcome = || {
-            let state = words.state.load(Ordering::Acquire);
+            let state = words.state.load(ordering!("barrier.state", Acquire));
             if generation(state) != current && !ended_by_reset(state, current) {
                 return Some(Ok(index));
             }
@@ -314,7 +315,7 @@ fn take_entry(entries: &[AtomicU64], current: u32, me: Number) -> Option<usize> 
             let taken = word.compare_exchange(
                 entry,
                 entry_of(current, me),
-                Ordering::AcqRel,
+                ordering!("barrier.enter", Release),
                 Ordering::Acquire,
             );
             match taken {
@@ -353,3 +354,6 @@ mod tests {
         assert_eq!(words.state.load(Ordering::Relaxed) & BY_DEATH, 0);
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

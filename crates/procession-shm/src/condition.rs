@@ -32,7 +32,7 @@
 
 use std::time::Instant;
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence, ordering};
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::os::crash_point;
@@ -270,8 +270,12 @@ impl Words {
     /// Changes the queue if `change` says how; returns what it was before.
     fn change(&self, change: impl Fn(Queue) -> Option<Queue>) -> Option<Queue> {
         let change = |word| change(Queue::from_word(word)).map(Queue::word);
-        // ORDERING: AcqRel: what the notifier did before is seen by who passes, lock or not.
-        let changed = self.queue.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        // ORDERING: Release: what the notifier did before is seen by who passes, lock or not.
+        let changed = self.queue.fetch_update(
+            ordering!("condition.queue", Release),
+            Ordering::Acquire,
+            change,
+        );
         changed.ok().map(Queue::from_word)
     }
 }
@@ -338,3 +342,6 @@ mod tests {
         });
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -23,7 +23,7 @@
 //! # Memory ordering
 //!
 //! Taking the word is Acquire and giving it up is Release: what a holder has written is seen by the
-//! next. The sweep of a dead holder is AcqRel, so that what the dead one had written until its death
+//! next. The sweep of a dead holder is Release, so that what the dead one had written until its death
 //! is seen as well.
 //!
 //! Taking it is Release, too, and a look at a holder is Acquire: whoever reads a number here sees
@@ -40,7 +40,7 @@
 
 use std::time::Instant;
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering, ordering};
 use crate::gate::Gate;
 use crate::os::crash_point;
 use crate::roster::{Number, Participant};
@@ -93,12 +93,12 @@ impl LockWords {
             let holder = word & HOLDER;
             if holder == 0 {
                 let taken = me | if contend { CONTENDED } else { word & CONTENDED };
-                // ORDERING: Acquire pairs with the Release in `release`: the last holder's writes.
-                // Release, as the module says.
+                // ORDERING: Acquire pairs with the Release in `release`: the last holder's writes, which
+                // may be another one's than when the word was loaded. Release, as the module says.
                 let exchanged = self.word.compare_exchange_weak(
                     word,
                     taken,
-                    Ordering::AcqRel,
+                    ordering!("lock.take", AcqRel),
                     Ordering::Relaxed,
                 );
                 if exchanged.is_err() {
@@ -139,7 +139,8 @@ impl LockWords {
     ) -> Result<Option<Acquired>, SegmentError> {
         let me = core.me()?;
         // ORDERING: as in `attempt`.
-        let fast = self.word.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed);
+        let fast =
+            self.word.compare_exchange(0, me, ordering!("lock.fast", AcqRel), Ordering::Relaxed);
         if fast.is_ok() {
             crash_point!("lock.acquire.fast");
             return Ok(Some(Acquired::Free));
@@ -189,8 +190,12 @@ impl LockWords {
                 return Err(NotHeld);
             }
             // ORDERING: Release pairs with the Acquire in `attempt`.
-            let freed =
-                self.word.compare_exchange_weak(word, 0, Ordering::Release, Ordering::Relaxed);
+            let freed = self.word.compare_exchange_weak(
+                word,
+                0,
+                ordering!("lock.release", Release),
+                Ordering::Relaxed,
+            );
             match freed {
                 Ok(_) => break,
                 Err(other) => word = other,
@@ -211,12 +216,13 @@ impl LockWords {
             if pid != 0 {
                 self.dead.store(pid, Ordering::Relaxed);
             }
-            // ORDERING: AcqRel: what the dead one wrote is before, and passed on to the next.
+            // ORDERING: Release: what the dead one wrote is passed on to the next. It was before the
+            // system told of the death, or before the sweep that freed its place.
             // If it fails, another has freed it, and perhaps a third has taken it.
             let _ = self.word.compare_exchange(
                 word,
                 DIED | (word & CONTENDED),
-                Ordering::AcqRel,
+                ordering!("lock.sweep", Release),
                 Ordering::Relaxed,
             );
         }
@@ -310,3 +316,6 @@ impl Lock {
         self.0.body().is_held()
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -31,7 +31,7 @@
 //!
 //! A participant that dies keeps its claim until somebody sweeps; its number is in no word by then.
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, ordering};
 
 /// How many processes can take part in one segment at a time.
 pub const PLACES: usize = if cfg!(loom) { 4 } else { 512 };
@@ -139,8 +139,9 @@ impl Roster {
             );
             if taken.is_ok() {
                 self.used.fetch_max(place as u32 + 1, Ordering::AcqRel);
-                // ORDERING: SeqCst: before the look at the gates' sleepers, as the module says.
-                self.version.fetch_add(1, Ordering::SeqCst);
+                // ORDERING: Release: who sees the version sees the claim. The fences of the gates put it
+                // before the look at their sleepers, or the sleepers' look at it after.
+                self.version.fetch_add(1, ordering!("roster.version", Release));
                 return Ok(number);
             }
         }
@@ -172,8 +173,8 @@ impl Roster {
 
     /// Changes with each join.
     pub(crate) fn version(&self) -> u32 {
-        // ORDERING: SeqCst pairs with the increment in `join`.
-        self.version.load(Ordering::SeqCst)
+        // ORDERING: Acquire pairs with the increment in `join`.
+        self.version.load(ordering!("roster.look", Acquire))
     }
 
     /// Everybody who takes part.
@@ -313,3 +314,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -26,16 +26,21 @@ loom::thread_local! {
 }
 
 /// A step on shared memory, before which a victim may die.
-pub(super) fn step() {
+pub(crate) fn step() {
     STEPS.with(|steps| match steps.get() {
         None => {}
         Some(0) => {
             DIED.set(true);
             steps.set(None);
-            resume_unwind(Box::new(Killed));
+            die();
         }
         Some(left) => steps.set(Some(left - 1)),
     });
+}
+
+/// Dies, here and now.
+pub(crate) fn die() -> ! {
+    resume_unwind(Box::new(Killed))
 }
 
 /// Does what a victim does: it dies before the step that [`each_death`] says.
@@ -60,6 +65,7 @@ pub(super) fn unharmed<R>(work: impl FnOnce() -> R) -> R {
 /// mistakes need two or three.
 pub(crate) fn check(preemptions: usize, model: fn()) {
     RUNS.set(0);
+    let begun = std::time::Instant::now();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 10_000;
@@ -68,10 +74,14 @@ pub(crate) fn check(preemptions: usize, model: fn()) {
         process::begin();
         model();
     });
+    if DEATH.get().is_none() {
+        println!("{} runs, {:?}", RUNS.get(), begun.elapsed());
+    }
 }
 
 /// Checks a model with a victim that dies before each of its steps in turn, and once not at all.
 pub(crate) fn each_death(preemptions: usize, model: fn()) {
+    let begun = std::time::Instant::now();
     let mut runs = 0;
     for step in 0.. {
         DEATH.set(Some(step));
@@ -81,7 +91,7 @@ pub(crate) fn each_death(preemptions: usize, model: fn()) {
         DEATH.set(None);
         if !DIED.get() {
             assert!(step > 3, "the model has a victim, which dies");
-            println!("{step} deaths, {runs} runs");
+            println!("{step} deaths, {runs} runs, {:?}", begun.elapsed());
             return;
         }
     }

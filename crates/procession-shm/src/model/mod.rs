@@ -39,7 +39,7 @@ pub(crate) mod ready {
     }
 }
 
-pub(crate) use check::{check, each_death, expect_failure, ordering, victim};
+pub(crate) use check::{check, die, each_death, expect_failure, ordering, step, victim};
 pub(crate) use process::{in_process, spawn};
 
 /// Deaths come at every step, so at every crash point.
@@ -47,3 +47,41 @@ macro_rules! no_crash_point {
     ($name:literal) => {};
 }
 pub(crate) use no_crash_point;
+
+/// One object as each of the processes 1 to `N` has it.
+pub(crate) fn shared_by<T, const N: usize>(
+    new: impl FnOnce() -> T,
+    open: impl Fn(&T) -> T,
+) -> [T; N] {
+    let mut first = Some(in_process(1, new));
+    let others: Vec<T> = (2..=N as u32)
+        .map(|pid| in_process(pid, || open(first.as_ref().expect("the first one"))))
+        .collect();
+    let mut all = first.take().into_iter().chain(others);
+    std::array::from_fn(|_| all.next().expect("as many as there are processes"))
+}
+
+/// What only one thread may use at a time: loom tells if two do, or if one has not yet seen what
+/// another did.
+#[derive(Debug, Default)]
+pub(crate) struct Guarded(loom::cell::UnsafeCell<u32>);
+
+// SAFETY: loom ends the model where two threads use it.
+unsafe impl Sync for Guarded {}
+
+impl Guarded {
+    /// Adds one, and returns how many there are.
+    pub(crate) fn add(&self) -> u32 {
+        self.0.with_mut(|value| {
+            // SAFETY: loom has seen that nobody else uses it.
+            let value = unsafe { &mut *value };
+            *value += 1;
+            *value
+        })
+    }
+
+    pub(crate) fn get(&self) -> u32 {
+        // SAFETY: as above.
+        self.0.with(|value| unsafe { *value })
+    }
+}
