@@ -1,4 +1,4 @@
-//! Counting one batch of files: what runs in the child processes.
+//! Counting one batch of files: what runs in the workers.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 
-use procession::Sender;
 use serde::{Deserialize, Serialize};
 
 /// Words shorter than this say little about a text.
@@ -37,15 +36,6 @@ pub(crate) type Frequencies = HashMap<String, u64>;
 /// A file of a batch: its number among all files, and where it is.
 pub(crate) type Task = (usize, PathBuf);
 
-/// What a child says while it works, so that its parent knows which file killed it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Progress {
-    /// The file that it is about to open; `None` after the last.
-    pub(crate) on: Option<usize>,
-    /// The bytes that it has counted so far.
-    pub(crate) done: u64,
-}
-
 /// What is known about a file that could be read to its end, or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum FileResult {
@@ -62,30 +52,21 @@ pub(crate) struct BatchResult {
     pub(crate) frequencies: Frequencies,
 }
 
-/// Counts a batch of files; runs in a process of its own.
-pub(crate) fn count_batch(
-    tasks: Vec<Task>,
-    crash: Option<String>,
-    progress: Sender<Progress>,
-) -> BatchResult {
+/// Counts a batch of files; runs in a worker.
+pub(crate) fn count_batch(tasks: Vec<Task>, crash: Option<String>) -> BatchResult {
     let mut result = BatchResult::default();
     let mut buffer = vec![0; 1 << 16];
-    let mut done = 0;
     for (number, path) in tasks {
-        // The parent has gone if nobody listens; it takes this process with it.
-        let _ = progress.send(&Progress { on: Some(number), done });
         if crash.as_deref().is_some_and(|part| path.to_string_lossy().contains(part)) {
             crash_for_real();
         }
-        let (file, bytes) = match count_file(&path, &mut buffer, &mut result.frequencies) {
-            Ok(Some(counts)) => (FileResult::Text(counts), counts.bytes),
-            Ok(None) => (FileResult::Binary, 0),
-            Err(error) => (FileResult::Unreadable(error.to_string()), 0),
+        let file = match count_file(&path, &mut buffer, &mut result.frequencies) {
+            Ok(Some(counts)) => FileResult::Text(counts),
+            Ok(None) => FileResult::Binary,
+            Err(error) => FileResult::Unreadable(error.to_string()),
         };
         result.files.push((number, file));
-        done += bytes;
     }
-    let _ = progress.send(&Progress { on: None, done });
     result
 }
 

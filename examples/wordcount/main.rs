@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A file on which a process dies costs that file alone: the program says what killed the process,
-//! and the other files of its batch go on in a new one. `--crash` makes it happen for real.
+//! and the other files of its batch are counted by another. `--crash` makes it happen for real.
 
 mod count;
 mod fan;

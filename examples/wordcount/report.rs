@@ -59,7 +59,7 @@ pub(crate) fn text(input: &Input, results: &Results, processes: usize, time: Dur
         "{seconds:.2} s, {} words per second, {:.1} MB per second; {processes} at a time, {} processes in all",
         grouped((words as f64 / seconds) as u64),
         bytes as f64 / 1e6 / seconds,
-        grouped(results.started as u64),
+        grouped(results.started),
     );
     out
 }

@@ -11,7 +11,7 @@ for_each_method!(nobody_wakes_while_nothing_happens);
 type Switches = BTreeMap<u32, BTreeMap<String, u64>>;
 
 fn switches(pids: &[u32]) -> Switches {
-    pids.iter().map(|pid| (*pid, proc::voluntary_switches(*pid))).collect()
+    pids.iter().map(|pid| (*pid, proc::switches(*pid))).collect()
 }
 
 fn nobody_wakes_while_nothing_happens(method: StartMethod) {

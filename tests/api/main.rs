@@ -1,5 +1,6 @@
 //! The public API, under every start method.
 
+mod bad_input;
 mod child;
 mod context;
 mod copy;
@@ -15,7 +16,10 @@ mod host;
 mod idle;
 mod limits;
 mod many;
+mod named;
 mod pipe;
+mod pool;
+mod pool_ends;
 mod process;
 mod queue;
 mod runtime;

@@ -1,21 +1,23 @@
 //! Deaths in the middle of every step on shared memory: at each crash point, and at random.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use procession::{
     Array, Barrier, BoundedSemaphore, Child, Condition, Event, GetError, JoinError, Lock, Mutex,
-    Process, Queue, RLock, Semaphore, StartMethod, Value, wait,
+    Process, Queue, RLock, Semaphore, SharedMemory, StartMethod, Value, wait,
 };
-use procession_tests::{METHODS, Random, rounds, tests};
+use procession_tests::{METHODS, Random, raw, rounds, tests};
 use serde::{Deserialize, Serialize};
 
 use crate::crash_points::points_in;
+use crate::mark::Mark;
 
 tests! {
     a_death_at_every_point_leaves_the_others_going,
     a_death_at_any_moment_leaves_the_others_going,
+    memory_of_a_killed_program_is_found_by_its_name,
 }
 
 const PERMITS: usize = 2;
@@ -97,6 +99,43 @@ fn step(objects: &Objects) {
     let _ = objects.count.set(count.wrapping_add(1));
     objects.array.lock().unwrap_or_else(|died| died.into_inner()).fill(count as u8);
     step_with_queues(objects, count);
+    step_with_a_name();
+}
+
+/// What the names of these tests have in common.
+const NAMES: &str = "test-kill-";
+
+/// Makes memory that others can find, and takes its name away.
+fn step_with_a_name() {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{NAMES}{}-{count}", std::process::id());
+    let memory = SharedMemory::create(&name, 100).expect("the name is free");
+    let found = SharedMemory::open(&name).expect("it has a name");
+    memory.write(99, &[7]).expect("inside");
+    let mut byte = [0];
+    found.read(99, &mut byte).expect("inside");
+    assert_eq!(byte, [7]);
+    SharedMemory::unlink(&name).expect("it has a name");
+}
+
+/// Names that the dead have left: each is whole, and all can be found and removed.
+fn remove_names() {
+    let files = || {
+        let files = std::fs::read_dir("/dev/shm").expect("it is there").flatten();
+        let names = files.filter_map(|file| file.file_name().into_string().ok());
+        names.filter(|name| name.contains(NAMES)).collect::<Vec<_>>()
+    };
+    for file in files() {
+        let name = file.strip_prefix("procession-").expect("nothing is made under another name");
+        assert_eq!(SharedMemory::open(name).expect("it is whole").len(), 100);
+    }
+    for leftover in SharedMemory::leftovers().expect("the folder is there") {
+        if leftover.name().starts_with(NAMES) {
+            leftover.remove().expect("it is there");
+        }
+    }
+    assert!(files().is_empty(), "left behind: {:?}", files());
 }
 
 fn step_with_queues(objects: &Objects, count: u32) {
@@ -158,6 +197,7 @@ fn accompany(objects: &Objects, work: impl FnOnce()) {
 /// Nobody else has the objects any more: all of them work, and nothing is missing.
 fn assert_whole(objects: &Objects) {
     step(objects);
+    remove_names();
     // Every permit can be had: those of the dead come back for who needs them.
     let take = |_| objects.semaphore.acquire().unwrap_or_else(|died| died.into_inner());
     drop((0..PERMITS).map(take).collect::<Vec<_>>());
@@ -234,4 +274,19 @@ fn a_death_at_any_moment_leaves_the_others_going() {
         }
         assert_whole(&objects);
     }
+}
+
+fn memory_of_a_killed_program_is_found_by_its_name() {
+    let (mark, name) = (Mark::new(), format!("{NAMES}program-{}", std::process::id()));
+    let mut victim = mark.victim("named").arg(&name).start();
+    assert_eq!(victim.line(), "made");
+    raw::signal(victim.pid(), libc::SIGKILL).expect("it runs");
+    mark.wait_for_end();
+    drop(victim);
+    let memory = SharedMemory::open(&name).expect("its maker is gone, it is not");
+    let mut bytes = [0; 5];
+    memory.read(0, &mut bytes).expect("inside");
+    assert_eq!(&bytes, b"whole");
+    drop(memory);
+    remove_names();
 }

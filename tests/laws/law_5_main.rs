@@ -50,7 +50,7 @@ fn tests_are_no_exception(method: StartMethod) {
     // The child has the same arguments, and none of the threads that would run tests.
     assert_eq!(arguments, std::env::args().collect::<Vec<_>>());
     assert_ne!(pid, std::process::id());
-    let threads = || proc::voluntary_switches(std::process::id()).len();
+    let threads = || proc::switches(std::process::id()).len();
     let child = Process::new(threads, ()).start_method(method).start().expect("it starts");
     assert_eq!(child.join().expect("it returns"), 1);
 }

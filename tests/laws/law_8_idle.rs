@@ -9,14 +9,15 @@ use crate::mark::Mark;
 
 tests! {
     blocked_processes_sleep,
+    who_waits_for_an_object_sleeps,
     a_program_without_children_sleeps,
 }
 
-/// How often each thread of each marked process has gone to sleep, and the time it has used.
+/// How often each thread of each marked process has stopped running, and the time it has used.
 fn look(mark: &Mark) -> BTreeMap<String, (u64, String)> {
     let mut seen = BTreeMap::new();
     for process in mark.running() {
-        for (thread, switches) in proc::voluntary_switches(process.pid) {
+        for (thread, switches) in proc::switches(process.pid) {
             let number = thread.rsplit(' ').next().unwrap_or_default();
             let stat = format!("/proc/{}/task/{number}/stat", process.pid);
             let stat = std::fs::read_to_string(stat).unwrap_or_default();
@@ -42,9 +43,9 @@ fn assert_idle(scenario: &str, processes: usize) {
         std::mem::replace(&mut before, now) == before
     });
     assert_eq!(mark.running().len(), processes, "{before:?}");
-    std::thread::sleep(Duration::from_secs(if is_long() { 20 } else { 2 }));
+    std::thread::sleep(Duration::from_secs(if is_long() { 20 } else { 3 }));
     let after = look(&mark);
-    assert_eq!(before, after, "thread: how often it has slept, its ticks");
+    assert_eq!(before, after, "thread: how often it has stopped, its ticks");
     victim.say("enough");
     let (status, rest) = victim.finish();
     assert!(status.success(), "{rest}");
@@ -56,6 +57,11 @@ fn assert_idle(scenario: &str, processes: usize) {
 fn blocked_processes_sleep() {
     // The program and its server; two children, each with a server, and a child of their own.
     assert_idle("blocked", 2 + 2 * 3);
+}
+
+/// A program, its server, and one process for each way to wait for an object in shared memory.
+fn who_waits_for_an_object_sleeps() {
+    assert_idle("objects", 2 + 12);
 }
 
 fn a_program_without_children_sleeps() {

@@ -1,6 +1,7 @@
 //! The laws that every part of the library keeps, a file for each.
 
 mod constructors;
+mod law_1_fair;
 mod law_1_hope;
 mod law_3_whole;
 mod law_4_nothing_left;

@@ -157,14 +157,15 @@ pub fn memory() -> u64 {
     field("RssAnon", &status).unwrap_or(0)
 }
 
-/// How often the threads of a process have gone to sleep of their own.
+/// How often the threads of a process have stopped running: of their own, and to make room.
 #[must_use]
-pub fn voluntary_switches(pid: u32) -> BTreeMap<String, u64> {
+pub fn switches(pid: u32) -> BTreeMap<String, u64> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks
         .filter_map(|task| {
             let status = fs::read_to_string(task.path().join("status")).ok()?;
-            let count = field("voluntary_ctxt_switches", &status)?;
+            let count = field("voluntary_ctxt_switches", &status)?
+                + field("nonvoluntary_ctxt_switches", &status)?;
             let name = fs::read_to_string(task.path().join("comm")).ok()?;
             Some((format!("{} {}", name.trim(), task.file_name().display()), count))
         })

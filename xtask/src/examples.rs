@@ -7,7 +7,7 @@ use std::{fs, io};
 use crate::run::{Outcome, cargo};
 
 /// The small examples, and lines that each must print.
-const TUTORIAL: [(&str, &[&str]); 5] = [
+const TUTORIAL: [(&str, &[&str]); 9] = [
     ("two_processes", &["first ran as Process-1 (", "second ran as Process-2 (", "600 ms of naps"]),
     (
         "custom_process",
@@ -29,6 +29,33 @@ const TUTORIAL: [(&str, &[&str]); 5] = [
     (
         "terminate_tree",
         &["ended by signal 15", "grandchildren: 2 of them run", "the grandchildren: gone"],
+    ),
+    (
+        "pool_callbacks",
+        &[
+            "root of 49: 7.000",
+            "-1 has no root",
+            "12 tasks, at least 4 processes: true",
+            "task 4: its worker died of signal 6",
+            "task 5: 25",
+            "workers left: 0",
+        ],
+    ),
+    ("producer_consumer", &["2000 items were consumed; their sum is 1999000", "queue: 0"]),
+    (
+        "locks",
+        &[
+            "4 processes have counted to 4000",
+            "never more than 2 sat: true",
+            "a third seat: true",
+            "the event was seen: true",
+            "the lock's holder died: ",
+            "and the lock is ours: true",
+        ],
+    ),
+    (
+        "processes_and_threads",
+        &["3 processes, 30 threads, all at once", "at least 100 of 300: true"],
     ),
 ];
 

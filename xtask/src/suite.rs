@@ -37,6 +37,7 @@ pub(crate) fn test(long: bool) -> bool {
         run::shown(&mut command)
     });
     report.step("examples", examples::check);
+    report.step("the fuzzers' corpus", replay_corpus);
     report.step("nothing left behind", || before.compare());
 
     report.step("models", check_models);
@@ -91,6 +92,12 @@ fn check_models() -> Outcome {
     let mut command = cargo(&["test", "-p", "procession-shm", "--lib", "--release"]);
     command.args(["--target-dir", "target/loom"]);
     run::shown(command.env("RUSTFLAGS", "--cfg loom -C debug-assertions"))
+}
+
+/// The fuzzer itself needs a nightly compiler; what it has found has to stay found with any.
+fn replay_corpus() -> Outcome {
+    let manifest = ["test", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features"];
+    run::shown(cargo(&manifest).args(["--target-dir", "target/fuzz"]))
 }
 
 fn test_on(target: &str) -> Outcome {

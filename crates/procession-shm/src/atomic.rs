@@ -32,6 +32,20 @@ macro_rules! ordering {
 }
 pub(crate) use ordering;
 
+/// Says that plain bytes of shared memory are about to be read: a model sees whether another may be
+/// writing them.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) fn will_read(_: std::ptr::NonNull<u8>, _: usize) {}
+
+/// Says that plain bytes of shared memory are about to be written.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) fn will_write(_: std::ptr::NonNull<u8>, _: usize) {}
+
+#[cfg(loom)]
+pub(crate) use crate::model::bytes::{will_read, will_write};
+
 /// What a body is made of: its beginning is all zeros, which a model makes value by value.
 #[cfg(not(loom))]
 pub(crate) trait Zeros {}

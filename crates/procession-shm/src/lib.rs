@@ -7,9 +7,13 @@
 //! | `roster` | who takes part: numbers that are never used again |
 //! | `watch` | notices the death of those who take part, and has it swept up |
 //! | `gate` | where processes sleep until something has changed |
+//! | `hunger` | who has waited long is let through |
 //! | `lock`, `rlock`, `semaphore`, `condition`, `event`, `barrier` | what their names say |
 //! | `bytes` | plain bytes, with and without a lock |
+//! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
+//! | `slots` | work that one process offers, and others take and answer |
+//! | `store` | blocks of bytes that one process writes and others copy out |
 //!
 //! Nothing here starts a process. A peer may be dead, and it may be hostile: what is read from
 //! shared memory is judged before it is used, and nothing in it is an address.
@@ -32,9 +36,12 @@ pub mod bytes;
 pub mod condition;
 pub mod event;
 mod gate;
+mod hunger;
 pub mod lock;
 #[cfg(loom)]
 mod model;
+#[cfg(not(loom))]
+pub mod named;
 mod os;
 #[cfg(not(loom))]
 pub mod queue;
@@ -43,6 +50,9 @@ pub mod rlock;
 mod roster;
 pub mod segment;
 pub mod semaphore;
+pub mod slots;
+#[cfg_attr(loom, path = "model/store.rs")]
+pub mod store;
 mod wait;
 #[cfg_attr(loom, path = "model/watch.rs")]
 mod watch;

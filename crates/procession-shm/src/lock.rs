@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! word:  31          30     29  28            0
-//!       | contended | died |   | holder number |        gate: see `gate`
+//!       | contended | died |   | holder number |        gate: see `gate`; hunger: see `hunger`
 //! ```
 //!
 //! # States
@@ -42,10 +42,11 @@ use std::time::Instant;
 
 use crate::atomic::{AtomicU32, Ordering, ordering};
 use crate::gate::Gate;
+use crate::hunger::Hunger;
 use crate::os::crash_point;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
-use crate::wait::{Attempt, block};
+use crate::wait::Attempt;
 
 const CONTENDED: u32 = 1 << 31;
 const DIED: u32 = 1 << 30;
@@ -60,6 +61,7 @@ pub(crate) struct LockWords {
     gate: Gate,
     /// The process whose death the next holder is to be told.
     dead: AtomicU32,
+    hunger: Hunger,
 }
 
 /// That the lock was taken, and from whom.
@@ -138,14 +140,21 @@ impl LockWords {
         deadline: Option<Instant>,
     ) -> Result<Option<Acquired>, SegmentError> {
         let me = core.me()?;
-        // ORDERING: as in `attempt`.
-        let fast =
-            self.word.compare_exchange(0, me, ordering!("lock.fast", AcqRel), Ordering::Relaxed);
-        if fast.is_ok() {
-            crash_point!("lock.acquire.fast");
-            return Ok(Some(Acquired::Free));
+        if !self.hunger.is_felt() {
+            // ORDERING: as in `attempt`.
+            let fast = self.word.compare_exchange(
+                0,
+                me,
+                ordering!("lock.fast", AcqRel),
+                Ordering::Relaxed,
+            );
+            if fast.is_ok() {
+                crash_point!("lock.acquire.fast");
+                return Ok(Some(Acquired::Free));
+            }
         }
-        block(core, &self.gate, deadline, |attempt| {
+        let is_free = || !self.is_held();
+        self.hunger.block(core, &self.gate, deadline, is_free, |attempt| {
             self.attempt(core, me, attempt == Attempt::Sleeping)
         })
     }
@@ -314,6 +323,16 @@ impl Lock {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.0.body().is_held()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hunger(&self) -> &Hunger {
+        &self.0.body().hunger
+    }
+
+    #[cfg(test)]
+    pub(crate) fn wake(&self) {
+        self.0.body().wake();
     }
 }
 

@@ -3,8 +3,10 @@
 //! # Layout
 //!
 //! ```text
-//! put lock │ get lock │ gates: readers, writers, joiners │ limit │ closed │ pollers │ crowded
-//! puts │ gets │ done │ tickets │ rings (see `ring`) │ taken[place]
+//! put lock │ puts │ tickets                                                       one cache line
+//! get lock │ gets                                                                 another
+//! gates: readers, writers, joiners │ limit │ closed │ pollers │ crowded │ done    changed seldom
+//! rings (see `ring`) │ taken[place]
 //! ```
 //!
 //! `puts`, `gets` and `done` count messages from the beginning. `taken` is how many messages a
@@ -54,7 +56,7 @@ use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords};
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
 use crate::roster::{Number, OwnCount, PLACES, Participant, place_of};
-use crate::segment::{Body, Core, Segment, SegmentError};
+use crate::segment::{Body, Core, NewLine, Segment, SegmentError};
 use crate::wait::block;
 use crate::watch::Watched;
 
@@ -67,8 +69,14 @@ pub const LONGEST: usize = ring::LONGEST - size_of::<u64>();
 #[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
+    writing: NewLine,
     put: LockWords,
+    puts: AtomicU64,
+    tickets: AtomicU64,
+    reading: NewLine,
     get: LockWords,
+    gets: AtomicU64,
+    seldom: NewLine,
     readers: Gate,
     writers: Gate,
     joiners: Gate,
@@ -76,10 +84,7 @@ struct Words {
     closed: AtomicU32,
     pollers: AtomicU32,
     crowded: AtomicU32,
-    puts: AtomicU64,
-    gets: AtomicU64,
     done: AtomicU64,
-    tickets: AtomicU64,
     rings: ring::Words,
     taken: [OwnCount; PLACES],
 }
@@ -149,7 +154,7 @@ pub enum GetError {
     Empty,
     /// What was there is no message; it was thrown away.
     Garbage,
-    /// The system refused the handles of a message, which is still there.
+    /// The system has no memory for a message, or refused its handles; it is still there.
     Io(io::Error),
 }
 
@@ -444,7 +449,7 @@ impl Queue {
         if guard.from_dead {
             words.gets.store(message.sequence, Ordering::Release);
         }
-        ring.read(message, bytes);
+        ring.read(message, bytes).map_err(GetError::Io)?;
         let handles = match self.handles_of(message, bytes) {
             Ok(handles) => handles,
             Err(GetError::Garbage) => {

@@ -5,7 +5,8 @@
 //! ```text
 //! tail of the segment:  │ region 0 │ region 1 │ region 2 │ …      64 KiB, × 4 each, 10 of them
 //!
-//! region's words:  head │ tail │ next │ backed
+//! region's words:  tail │ backed │ head as writers have seen it │ next      one cache line
+//!                  head │ tail as readers have seen it                     another
 //! message:         length (63 bits), whether handles go with it (1) │ sequence │ bytes │ to 8 × n
 //! ```
 //!
@@ -27,6 +28,9 @@
 //! ```
 //!
 //! # Protocol
+//!
+//! Each side keeps what it has last seen of the other's count, and looks again only when that is not
+//! enough: the other side's line stays where it is changed.
 //!
 //! Everything a writer does, it does under the queue's lock for writers; everything a reader does,
 //! under that for readers. Either commits with one store: the writer of `tail`, when the bytes are
@@ -55,16 +59,20 @@
 use std::io;
 use std::ptr::{self, NonNull};
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, will_read, will_write};
 use crate::os::crash_point;
 
+use crate::segment::NewLine;
+
 /// How many regions there are.
-pub(crate) const REGIONS: usize = 10;
-const SMALLEST: usize = 64 * 1024;
+pub(crate) const REGIONS: usize = if cfg!(loom) { 3 } else { 10 };
+const SMALLEST: usize = if cfg!(loom) { 64 } else { 64 * 1024 };
 /// The largest region that keeps its memory when it has drained.
-const WARM: usize = 4;
+const WARM: usize = if cfg!(loom) { 1 } else { 4 };
 /// Memory is asked for in pieces of at least this.
 const PIECE: usize = 256 * 1024;
+/// And in no larger ones than this, as long as no message needs them.
+const MOST_AT_ONCE: usize = 64 << 20;
 const HEADER: u64 = 16;
 const HAS_HANDLES: u64 = 1 << 63;
 
@@ -80,37 +88,48 @@ const fn size_of_region(index: usize) -> usize {
     SMALLEST << (2 * index)
 }
 
+/// The sum of the sizes before it.
 const fn offset_of(index: usize) -> usize {
-    let (mut offset, mut i) = (0, 0);
-    while i < index {
-        offset += size_of_region(i);
-        i += 1;
-    }
-    offset
+    (size_of_region(index) - SMALLEST) / 3
 }
 
 /// One region's words.
-#[derive(Debug)]
-#[cfg_attr(loom, derive(Default))]
+#[derive(Debug, Default)]
 #[repr(C)]
 struct Region {
-    head: AtomicU64,
+    writing: NewLine,
     tail: AtomicU64,
+    backed: AtomicU64,
+    /// What a writer has last seen in `head`, which is at least that.
+    head_seen: AtomicU64,
     /// The region that follows, plus one.
     next: AtomicU32,
-    reserved: AtomicU32,
-    backed: AtomicU64,
+    reading: NewLine,
+    head: AtomicU64,
+    /// What a reader has last seen in `tail`, which is at least that.
+    tail_seen: AtomicU64,
 }
 
 /// The words of all regions, in the body of a queue's segment.
-#[derive(Debug)]
-#[cfg_attr(loom, derive(Default))]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Words {
     regions: [Region; REGIONS],
-    /// The one that is written, and the one that is read.
+    writing: NewLine,
+    /// The region that is written.
     written: AtomicU32,
+    reading: NewLine,
+    /// The region that is read.
     read: AtomicU32,
+}
+
+impl Region {
+    /// Makes a region that nobody uses one without messages.
+    fn empty(&self) {
+        for count in [&self.head, &self.tail, &self.head_seen, &self.tail_seen] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What the memory of the regions is asked for.
@@ -190,10 +209,49 @@ impl<M: Memory> Ring<'_, M> {
         if used > size_of_region(index) as u64 { Err(Garbage) } else { Ok((head, tail)) }
     }
 
+    /// As [`counts`](Self::counts), but the head may be an older one if `needed` bytes fit all the
+    /// same; the writers' lock is held.
+    fn counts_to_write(&self, index: usize, needed: u64) -> Result<(u64, u64), Garbage> {
+        let (region, size) = (self.region(index), size_of_region(index) as u64);
+        let tail = region.tail.load(Ordering::Relaxed);
+        // ORDERING: who stored it had it from an Acquire, and the lock from there to here.
+        let head = region.head_seen.load(Ordering::Relaxed);
+        let used = tail.wrapping_sub(head);
+        if used <= size && needed <= size - used {
+            return Ok((head, tail));
+        }
+        let counts = self.counts(index)?;
+        region.head_seen.store(counts.0, Ordering::Relaxed);
+        Ok(counts)
+    }
+
+    /// As [`counts`](Self::counts), but the tail may be an older one if there is something before
+    /// it; the readers' lock is held.
+    fn counts_to_read(&self, index: usize) -> Result<(u64, u64), Garbage> {
+        let region = self.region(index);
+        if let Some(counts) = self.known_to_be_there(index) {
+            return Ok(counts);
+        }
+        let counts = self.counts(index)?;
+        region.tail_seen.store(counts.1, Ordering::Relaxed);
+        Ok(counts)
+    }
+
+    /// What is there by what readers have seen, if there is something; without a lock, a guess.
+    fn known_to_be_there(&self, index: usize) -> Option<(u64, u64)> {
+        let region = self.region(index);
+        let head = region.head.load(Ordering::Relaxed);
+        // ORDERING: as in `counts_to_write`.
+        let tail = region.tail_seen.load(Ordering::Relaxed);
+        let used = tail.wrapping_sub(head);
+        (used != 0 && used <= size_of_region(index) as u64).then_some((head, tail))
+    }
+
     /// Where the byte at `position` of a region is, and how many follow it without a break.
     fn place(&self, index: usize, position: u64) -> (NonNull<u8>, usize) {
         let size = size_of_region(index);
-        let within = (position % size as u64) as usize;
+        // A remainder: sizes are powers of two, which the compiler does not see.
+        let within = position as usize & (size - 1);
         // SAFETY: invariant 1: region and offset lie inside the tail.
         let start = unsafe { self.memory.start().add(offset_of(index) + within) };
         (start, size - within)
@@ -202,11 +260,13 @@ impl<M: Memory> Ring<'_, M> {
     fn copy_in(&self, index: usize, position: u64, bytes: &[u8]) {
         let (start, contiguous) = self.place(index, position);
         let (first, second) = bytes.split_at(bytes.len().min(contiguous));
+        will_write(start, first.len());
         // SAFETY: invariant 1; the room is free and the writers' lock is held, and a process that
         // breaks that leaves other bytes, nothing worse.
         unsafe { ptr::copy_nonoverlapping(first.as_ptr(), start.as_ptr(), first.len()) };
         if !second.is_empty() {
             let (start, _) = self.place(index, position.wrapping_add(first.len() as u64));
+            will_write(start, second.len());
             // SAFETY: as above; what is left is shorter than the region.
             unsafe { ptr::copy_nonoverlapping(second.as_ptr(), start.as_ptr(), second.len()) };
         }
@@ -215,11 +275,13 @@ impl<M: Memory> Ring<'_, M> {
     fn copy_out(&self, index: usize, position: u64, bytes: &mut [u8]) {
         let (start, contiguous) = self.place(index, position);
         let (first, second) = bytes.split_at_mut(bytes.len().min(contiguous));
+        will_read(start, first.len());
         // SAFETY: invariant 1; the readers' lock is held, so nobody writes there but one who breaks
         // the rules, which leaves other bytes, nothing worse.
         unsafe { ptr::copy_nonoverlapping(start.as_ptr(), first.as_mut_ptr(), first.len()) };
         if !second.is_empty() {
             let (start, _) = self.place(index, position.wrapping_add(first.len() as u64));
+            will_read(start, second.len());
             // SAFETY: as above; what is left is shorter than the region.
             unsafe { ptr::copy_nonoverlapping(start.as_ptr(), second.as_mut_ptr(), second.len()) };
         }
@@ -240,7 +302,8 @@ impl<M: Memory> Ring<'_, M> {
             let Some(next) = self.next(index) else { break };
             index = next;
         }
-        let mut counts = self.counts(index);
+        let mut counts =
+            if index > WARM { self.counts(index) } else { self.counts_to_write(index, needed) };
         let is_drained = matches!(counts, Ok((head, tail)) if head == tail);
         let small = index > WARM && is_drained && needed <= size_of_region(WARM) as u64;
         let size = size_of_region(index) as u64;
@@ -257,7 +320,9 @@ impl<M: Memory> Ring<'_, M> {
                 None => return Err(WriteError::NoRoom),
             }
         }
-        self.words.written.store(index as u32, Ordering::Relaxed);
+        if Self::named(&self.words.written) != index {
+            self.words.written.store(index as u32, Ordering::Relaxed);
+        }
         let Ok((_, tail)) = counts else { return Err(WriteError::NoRoom) };
         self.back(index, tail, needed).map_err(WriteError::Memory)?;
         let header = length as u64 | if has_handles { HAS_HANDLES } else { 0 };
@@ -301,8 +366,7 @@ impl<M: Memory> Ring<'_, M> {
     fn move_on(&self, index: usize, other: usize) {
         let region = self.region(other);
         region.next.store(0, Ordering::Relaxed);
-        region.head.store(0, Ordering::Relaxed);
-        region.tail.store(0, Ordering::Relaxed);
+        region.empty();
         // ORDERING: Release pairs with the Acquire in `next`.
         self.region(index).next.store(other as u32 + 1, Ordering::Release);
         // CRASH (ring.write.moved): the next writer follows.
@@ -320,7 +384,7 @@ impl<M: Memory> Ring<'_, M> {
             return Ok(());
         }
         // Large pieces of large regions: the system looks whether there is so much.
-        let more = (end - backed).max(PIECE).max(size / 16).min(size - backed);
+        let more = (end - backed).max(PIECE).max((size / 16).min(MOST_AT_ONCE)).min(size - backed);
         self.memory.back(offset_of(index) + backed, more)?;
         region.backed.store((backed + more) as u64, Ordering::Relaxed);
         Ok(())
@@ -330,7 +394,7 @@ impl<M: Memory> Ring<'_, M> {
     pub(crate) fn first(&self) -> Result<Option<Message>, Garbage> {
         let mut index = Self::named(&self.words.read);
         for _ in 0..=REGIONS {
-            let (head, tail) = self.counts(index)?;
+            let (head, tail) = self.counts_to_read(index)?;
             if head == tail {
                 // ORDERING: `next` is set after the last `tail`: with it, that is the last.
                 let Some(next) = self.next(index) else { return Ok(None) };
@@ -344,13 +408,12 @@ impl<M: Memory> Ring<'_, M> {
                 index = next;
                 continue;
             }
-            return self.message_at(index, head).map(Some);
+            return self.message_at(index, head, tail).map(Some);
         }
         Err(Garbage)
     }
 
-    fn message_at(&self, region: usize, position: u64) -> Result<Message, Garbage> {
-        let (_, tail) = self.counts(region)?;
+    fn message_at(&self, region: usize, position: u64, tail: u64) -> Result<Message, Garbage> {
         let mut header = [0; HEADER as usize];
         self.copy_out(region, position, &mut header);
         let header = u128::from_le_bytes(header);
@@ -367,11 +430,13 @@ impl<M: Memory> Ring<'_, M> {
         Ok(Message { region, position, sequence, length, has_handles })
     }
 
-    /// Copies a message out; the readers' lock is held.
-    pub(crate) fn read(&self, message: Message, bytes: &mut Vec<u8>) {
+    /// Copies a message out; the readers' lock is held. An error if there is no memory for it.
+    pub(crate) fn read(&self, message: Message, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.try_reserve(message.length.saturating_sub(bytes.len()))?;
         // What is there already is overwritten: only more of it costs.
         bytes.resize(message.length, 0);
         self.copy_out(message.region, message.position.wrapping_add(HEADER), bytes);
+        Ok(())
     }
 
     /// Takes a message away; the readers' lock is held.
@@ -412,7 +477,7 @@ impl<M: Memory> Ring<'_, M> {
             if moves > REGIONS {
                 return Err(Garbage);
             }
-            message = self.message_at(region, position)?;
+            message = self.message_at(region, position, self.counts(region)?.1)?;
         }
     }
 
@@ -420,8 +485,7 @@ impl<M: Memory> Ring<'_, M> {
     pub(crate) fn reset(&self) {
         for region in &self.words.regions {
             region.next.store(0, Ordering::Relaxed);
-            region.head.store(0, Ordering::Relaxed);
-            region.tail.store(0, Ordering::Relaxed);
+            region.empty();
             region.backed.store(0, Ordering::Relaxed);
         }
         self.words.written.store(0, Ordering::Relaxed);
@@ -455,6 +519,9 @@ impl<M: Memory> Ring<'_, M> {
     /// Tells whether there is a message, as far as can be told without a lock.
     pub(crate) fn is_empty(&self) -> bool {
         let mut index = Self::named(&self.words.read);
+        if self.known_to_be_there(index).is_some() {
+            return false;
+        }
         for _ in 0..REGIONS {
             match (self.counts(index), self.next(index)) {
                 (Ok((head, tail)), Some(next)) if head == tail => index = next,
@@ -492,18 +559,7 @@ mod tests {
     }
 
     fn new() -> (Box<Words>, Mapped) {
-        let region = || Region {
-            head: AtomicU64::new(0),
-            tail: AtomicU64::new(0),
-            next: AtomicU32::new(0),
-            reserved: AtomicU32::new(0),
-            backed: AtomicU64::new(0),
-        };
-        let words = Words {
-            regions: std::array::from_fn(|_| region()),
-            written: AtomicU32::new(0),
-            read: AtomicU32::new(0),
-        };
+        let words = Words::default();
         let memory = shared::create_sparse(LENGTH, BACKED).expect("memory");
         let mapping = shared::Mapping::sparse(&memory, BACKED).expect("mapping");
         (Box::new(words), Mapped(mapping, memory))
@@ -512,7 +568,7 @@ mod tests {
     fn take<M: Memory>(ring: &Ring<'_, M>) -> Option<Vec<u8>> {
         let message = ring.first().expect("no garbage")?;
         let mut bytes = Vec::new();
-        ring.read(message, &mut bytes);
+        ring.read(message, &mut bytes).expect("memory");
         ring.remove(message);
         Some(bytes)
     }
@@ -566,8 +622,10 @@ mod tests {
     fn counts_may_wrap() {
         let (words, memory) = new();
         let ring = Ring { words: &words, memory: &memory };
-        words.regions[0].head.store(0u64.wrapping_sub(2008), Ordering::Relaxed);
-        words.regions[0].tail.store(0u64.wrapping_sub(2008), Ordering::Relaxed);
+        let region = &words.regions[0];
+        for count in [&region.head, &region.tail, &region.head_seen, &region.tail_seen] {
+            count.store(0u64.wrapping_sub(2008), Ordering::Relaxed);
+        }
         for i in 0..5 {
             ring.write([&bytes(i, 500), &bytes(i, 500)], i as u64, false).expect("room");
         }
@@ -615,7 +673,7 @@ mod tests {
             if let Ok(Some(message)) = ring.first() {
                 assert!(message.length <= LONGEST);
                 if message.length < 1 << 16 {
-                    ring.read(message, &mut Vec::new());
+                    ring.read(message, &mut Vec::new()).expect("memory");
                 }
             }
             let _ = ring.is_empty();

@@ -69,6 +69,12 @@ fn backed<B: Body>() -> usize {
     tail_offset::<B>().saturating_add(B::BACKED)
 }
 
+/// What comes after it begins a cache line of its own: what one side of a structure changes all the
+/// time does not take away what the other side needs.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct NewLine;
+
 /// What lies in a segment between roster and tail.
 ///
 /// # Safety

@@ -6,7 +6,7 @@
 //! state:   63     32 31    23 22 21 20       0      held[place]:  63      32 31      0
 //!         | value   | place  | op  | sequence |                   | sequence | count   |
 //!
-//! limit │ dead │ initial │ gate
+//! limit │ dead │ initial │ gate │ hunger (see `hunger`)
 //! ```
 //!
 //! # Protocol
@@ -52,11 +52,11 @@ use std::time::Instant;
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, ordering};
 use crate::gate::Gate;
+use crate::hunger::Hunger;
 use crate::lock::Acquired;
 use crate::os::crash_point;
 use crate::roster::{Number, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
-use crate::wait::block;
 
 const SEQUENCE: u32 = (1 << 21) - 1;
 
@@ -128,6 +128,7 @@ struct Words {
     /// The value before anybody took or gave any.
     initial: AtomicU32,
     gate: Gate,
+    hunger: Hunger,
     held: [AtomicU64; PLACES],
 }
 
@@ -289,7 +290,8 @@ impl Semaphore {
     /// A [`SegmentError`] when the other participants cannot be watched.
     pub fn acquire(&self, deadline: Option<Instant>) -> Result<Option<Acquired>, SegmentError> {
         let (words, me) = (self.0.body(), self.core().me()?);
-        block(self.core(), &words.gate, deadline, |_| Ok(words.take(me)))
+        let is_free = || self.value() > 0;
+        words.hunger.block(self.core(), &words.gate, deadline, is_free, |_| Ok(words.take(me)))
     }
 
     /// Takes a permit if one is there, also one that comes back from a process that has died.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::atomic::{Ordering, unmodelled};
 use crate::gate::Gate;
 use crate::os::futex::Woken;
-use crate::os::process;
+use crate::os::{now, process};
 use crate::segment::{Core, SegmentError};
 
 /// What a failed attempt leads to.
@@ -40,7 +40,7 @@ pub(crate) fn block<T>(
         if watched.is_err() {
             // No descriptor is left for a death handle. A wait that fails for that would be worse
             // than one that wakes now and then.
-            let nap = Instant::now() + NAP;
+            let nap = now() + NAP;
             until = Some(deadline.map_or(nap, |deadline| deadline.min(nap)));
         }
         if gate.sleep(ticket, until)? == Woken::TimedOut && until == deadline {
@@ -60,7 +60,7 @@ const LEAST: u32 = 8;
 
 /// Makes attempts for a short while. Another processor may make them possible meanwhile, which is
 /// much faster than to sleep and be woken; when it did not, the next spin is shorter.
-fn spin<T>(
+pub(crate) fn spin<T>(
     mut attempt: impl FnMut() -> Result<Option<T>, SegmentError>,
 ) -> Result<Option<T>, SegmentError> {
     // ORDERING: a guess that guards nothing.

@@ -5,6 +5,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `clock` | a clock that all processes read alike |
 //! | `futex` | sleeping on a word that processes share |
 //! | `image` | the running executable: what lies in it, and which build it is |
 //! | `inherited` | what a child has from its maker: user, session, limits |
@@ -13,6 +14,7 @@
 //! | `tether` | a child that the system kills when its parent is gone |
 //! | `wire` | a socket pair that carries whole messages and handles |
 //! | `memory` | sealed anonymous memory |
+//! | `named` | memory with a name, for processes that are not related |
 //! | `ready` | waiting for several handles at once |
 //! | `runtime` | what Rust's runtime sets up before `main`, and hooks at fork and at exit |
 //! | `shared` | anonymous memory that several processes write |
@@ -39,5 +41,6 @@ mod exit_status;
 pub use exit_status::ExitStatus;
 pub use os::{BorrowedHandle, Handle, borrow};
 pub use os::{
-    futex, image, inherited, memory, process, ready, runtime, settings, shared, start, tether, wire,
+    clock, futex, image, inherited, memory, named, process, ready, runtime, settings, shared,
+    start, tether, wire,
 };

@@ -28,6 +28,12 @@ pub enum Error {
     Start(crate::StartError),
     /// A child ended without a value.
     Join(crate::JoinError),
+    /// A pool could not be made, changed or joined.
+    Pool(crate::PoolError),
+    /// A task has no value.
+    Task(crate::TaskError),
+    /// A task has no value yet, or none.
+    ResultTimeout(crate::ResultTimeoutError),
     /// A pipe could not be made.
     Pipe(crate::PipeError),
     /// A message could not be sent.
@@ -60,6 +66,8 @@ pub enum Error {
     SetStartMethod(crate::SetStartMethodError),
     /// An object in shared memory could not be made.
     Create(crate::CreateError),
+    /// Shared memory under a name could not be had.
+    Name(crate::NameError),
     /// A process died while it held a lock. The guard is gone: the lock is free again.
     OwnerDied(crate::OwnerDied<()>),
     /// Something was given up that was not held.
@@ -107,6 +115,9 @@ macro_rules! from {
 from! {
     Start(crate::StartError)
     Join(crate::JoinError)
+    Pool(crate::PoolError)
+    Task(crate::TaskError)
+    ResultTimeout(crate::ResultTimeoutError)
     Pipe(crate::PipeError)
     Send(crate::SendError)
     Recv(crate::RecvError)
@@ -123,10 +134,17 @@ from! {
     QueueJoin(crate::QueueJoinError)
     SetStartMethod(crate::SetStartMethodError)
     Create(crate::CreateError)
+    Name(crate::NameError)
     NotHeld(crate::NotHeldError)
     Barrier(crate::BarrierError)
     OutOfBounds(crate::OutOfBounds)
     Io(std::io::Error)
+}
+
+impl<Args> From<crate::SubmitError<Args>> for Error {
+    fn from(error: crate::SubmitError<Args>) -> Self {
+        Self::Task(error.into())
+    }
 }
 
 impl<G> From<crate::OwnerDied<G>> for Error {

@@ -17,6 +17,8 @@
 //!
 //! - [`spawn`], [`Process`], [`Child`]: start, settings, join and end; [`Run`] for a process that is
 //!   data; [`fork`] for closures that capture.
+//! - [`Pool`]: many tasks on a few processes, with a time limit, a memory limit, and an outcome for
+//!   each.
 //! - [`pipe`], [`duplex`], [`simplex`]: typed messages, with other ends of pipes inside them.
 //! - [`Queue`]: messages from any number of processes to any number of processes.
 //! - [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`]:
@@ -30,9 +32,13 @@ mod codec;
 mod context;
 mod error;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handoff;
 mod object;
 mod pipe;
+mod pool;
 mod process;
 mod queue;
 mod shared;
@@ -55,13 +61,19 @@ pub use pipe::{
     Connection, PipeError, Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError,
     duplex, pipe, simplex,
 };
+pub use pool::{
+    AsyncResult, Imap, MapResult, Pool, PoolBuilder, PoolError, PoolStats, ResultTimeoutError,
+    SubmitError, TaskError, TaskOptions, WorkerStats,
+};
 pub use process::{Child, JoinError, Process, active_children, fork, spawn};
 pub use procession_sys::ExitStatus;
 pub use queue::{
     GetError, GetTimeoutError, Iter, PutError, PutTimeoutError, Queue, QueueJoinError,
     TaskDoneError, TryGetError, TryPutError,
 };
-pub use shared::{Array, ArrayGuard, Mutex, MutexGuard, SharedMemory, Value, ValueGuard};
+pub use shared::{
+    Array, ArrayGuard, Leftover, Mutex, MutexGuard, NameError, SharedMemory, Value, ValueGuard,
+};
 pub use start::{Group, StartError};
 pub use sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, ConditionGuard, Event, Lock, LockGuard,

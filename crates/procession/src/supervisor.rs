@@ -47,6 +47,17 @@ struct State {
     end: Option<End>,
     /// How many threads have taken the handle out of the set to wait themselves.
     waiters: usize,
+    /// Who is told of the end.
+    hooks: Vec<Hook>,
+}
+
+/// What is called when a child has ended: quick, and never back into the supervisor.
+pub(crate) struct Hook(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 /// What is known of a child that is dead.
@@ -214,7 +225,7 @@ impl Supervisor {
 
     /// Takes the status of a child that is dead, and forgets it.
     fn reap(&self, record: &Arc<Record>) -> io::Result<Option<End>> {
-        let end = {
+        let (end, hooks) = {
             let mut state = lock(&record.state);
             if state.end.is_none() {
                 state.end = match record.process.try_reap()? {
@@ -226,8 +237,10 @@ impl Supervisor {
                     self.set.remove(record.handle());
                 }
             }
-            state.end
+            let is_dead = state.end.is_some();
+            (state.end, if is_dead { std::mem::take(&mut state.hooks) } else { Vec::new() })
         };
+        hooks.into_iter().for_each(|hook| hook.0());
         if end.is_some() {
             let mut registry = lock(&self.registry);
             let known = registry.records.remove(&record.token).is_some();
@@ -330,7 +343,7 @@ impl Starting {
     ) -> io::Result<Arc<Record>> {
         let supervisor = self.0;
         let token = supervisor.next_token.fetch_add(1, Ordering::Relaxed);
-        let state = Mutex::new(State { end: None, waiters: 0 });
+        let state = Mutex::new(State { end: None, waiters: 0, hooks: Vec::new() });
         let record = Arc::new(Record {
             token,
             name,
@@ -370,6 +383,17 @@ impl Record {
     /// Tells whether it is dead, whoever has noticed. Without a lock, so also in a forked copy.
     pub(crate) fn is_dead(&self) -> bool {
         matches!(self.process.wait(Some(Instant::now())), Ok(true))
+    }
+
+    /// Has `hook` called when it has ended and was reaped; at once if it was.
+    pub(crate) fn on_end(&self, hook: Box<dyn FnOnce() + Send>) {
+        let mut state = lock(&self.state);
+        if state.end.is_none() {
+            state.hooks.push(Hook(hook));
+        } else {
+            drop(state);
+            hook();
+        }
     }
 
     /// What is known of its end; nothing in a forked copy, where a thread of the original may hold

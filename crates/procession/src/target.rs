@@ -102,7 +102,7 @@ pub(crate) enum CallError {
     Result(EncodeError),
 }
 
-type Call = fn(&mut Decoding<'_>) -> Result<Encoded, CallError>;
+type Call = fn(&mut Decoding<'_>, &mut Encoded) -> Result<(), CallError>;
 
 /// What one target type's offset points to.
 #[repr(C)]
@@ -117,7 +117,18 @@ const MAGIC: [u8; 16] = *b"procession entry";
 impl Entry {
     /// Runs the target: arguments in, result out. Panics if the target does.
     pub(crate) fn call(&self, decoding: &mut Decoding<'_>) -> Result<Encoded, CallError> {
-        (self.call)(decoding)
+        let mut result = Encoded::default();
+        self.call_into(decoding, &mut result)?;
+        Ok(result)
+    }
+
+    /// As [`call`](Self::call), with the result behind what is in `result`.
+    pub(crate) fn call_into(
+        &self,
+        decoding: &mut Decoding<'_>,
+        result: &mut Encoded,
+    ) -> Result<(), CallError> {
+        (self.call)(decoding, result)
     }
 }
 
@@ -138,7 +149,10 @@ where
         &Entry { magic: MAGIC, type_id: TypeId::of::<F>(), call: call_function::<F, Args> };
 }
 
-fn call_function<F, Args>(decoding: &mut Decoding<'_>) -> Result<Encoded, CallError>
+fn call_function<F, Args>(
+    decoding: &mut Decoding<'_>,
+    result: &mut Encoded,
+) -> Result<(), CallError>
 where
     F: Target<Args>,
     Args: Arguments,
@@ -150,7 +164,7 @@ where
     // the parent had a value of it when it named this entry; and it is `Copy`, so another value
     // does no harm.
     let target = unsafe { std::ptr::NonNull::<F>::dangling().read() };
-    codec::encode(&target.call(args), "the result").map_err(CallError::Result)
+    codec::encode_into(&target.call(args), result, "the result").map_err(CallError::Result)
 }
 
 /// The entry of a custom process.
@@ -161,11 +175,11 @@ impl<T: Run> HasEntry for Custom<T> {
         &Entry { magic: MAGIC, type_id: TypeId::of::<Custom<T>>(), call: call_custom::<T> };
 }
 
-fn call_custom<T: Run>(decoding: &mut Decoding<'_>) -> Result<Encoded, CallError> {
+fn call_custom<T: Run>(decoding: &mut Decoding<'_>, result: &mut Encoded) -> Result<(), CallError> {
     let Decoding { bytes, handles } = decoding;
     let process: T =
         codec::decode_from(bytes, handles, "the custom process").map_err(CallError::Arguments)?;
-    codec::encode(&process.run(), "the result").map_err(CallError::Result)
+    codec::encode_into(&process.run(), result, "the result").map_err(CallError::Result)
 }
 
 /// A target as it is named across processes.
@@ -175,6 +189,9 @@ pub(crate) struct TargetName {
     offset: u64,
     type_hash: u64,
 }
+
+/// How long a name is as bytes.
+pub(crate) const NAME_BYTES: usize = size_of::<Identity>() + 16;
 
 /// Why a target has no name, or a name no target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,6 +248,28 @@ impl TargetName {
             .offset_of(&raw const *entry as usize)
             .ok_or(NameError::OutsideMainImage(type_name))?;
         Ok(Self { identity: image.identity(), offset, type_hash: hash(entry.type_id) })
+    }
+
+    /// The name as bytes of a fixed length.
+    pub(crate) fn to_bytes(self) -> [u8; NAME_BYTES] {
+        let mut bytes = [0; NAME_BYTES];
+        let (identity, rest) = bytes.split_at_mut(self.identity.len());
+        identity.copy_from_slice(&self.identity);
+        rest[..8].copy_from_slice(&self.offset.to_ne_bytes());
+        rest[8..].copy_from_slice(&self.type_hash.to_ne_bytes());
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (identity, rest) = bytes.split_first_chunk()?;
+        let (offset, rest) = rest.split_first_chunk()?;
+        let type_hash = rest.try_into().ok()?;
+        Some(Self {
+            identity: *identity,
+            offset: u64::from_ne_bytes(*offset),
+            type_hash: u64::from_ne_bytes(type_hash),
+        })
     }
 
     /// Finds the target in this process.

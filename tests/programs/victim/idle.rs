@@ -1,5 +1,7 @@
 //! Does nothing, in every way there is.
 
+mod objects;
+
 use std::io::BufRead;
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +17,9 @@ pub(crate) fn run() {
     if argument(1) == "alone" {
         warm_up();
         return say_and_wait();
+    }
+    if argument(1) == "objects" {
+        return objects::run();
     }
     let mut children = Vec::new();
     let mut ends = Vec::new();
@@ -49,7 +54,7 @@ pub(crate) fn run() {
     }
 }
 
-fn say_and_wait() {
+pub(super) fn say_and_wait() {
     println!("idle");
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).expect("text");

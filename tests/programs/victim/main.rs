@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         "end" => return end::run(),
         "idle" => idle::run(),
         "mains" => mains::run(),
+        "named" => named(),
         "parent" => parent::run(),
         "scarce" => scarce::starts(),
         "scarce-messages" => scarce::messages(),
@@ -47,4 +48,12 @@ fn main() -> ExitCode {
 /// The argument at `place`, after the scenario.
 fn argument(place: usize) -> String {
     std::env::args().nth(place + 1).unwrap_or_else(|| panic!("argument {place} is missing"))
+}
+
+/// Makes shared memory under a name, says so, and is killed.
+fn named() {
+    let memory = procession::SharedMemory::create(&argument(1), 100).expect("the name is free");
+    memory.write(0, b"whole").expect("inside");
+    println!("made");
+    procession_tests::sleep_long();
 }

@@ -157,7 +157,7 @@ pub(crate) fn untouched() {
 }
 
 fn threads() -> usize {
-    proc::voluntary_switches(std::process::id()).len()
+    proc::switches(std::process::id()).len()
 }
 
 /// The thread that watches children comes with the first and goes with the last.

@@ -14,6 +14,7 @@ pub(crate) use procession_sys::futex::Woken;
 
 use super::atomic::AtomicU32;
 use super::check::step;
+use super::clock;
 
 thread_local! {
     /// Every thread of a model runs in one thread of the system's.
@@ -34,7 +35,8 @@ pub(crate) fn wait(
     if word.last() != expected {
         return Ok(Woken::Changed);
     }
-    if deadline.is_some() {
+    if let Some(deadline) = deadline {
+        clock::pass_until(deadline);
         return Ok(Woken::TimedOut);
     }
     SLEEPERS.with_borrow_mut(|sleepers| sleepers.push((address(word), current())));

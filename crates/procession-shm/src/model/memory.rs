@@ -65,6 +65,11 @@ pub(crate) fn identity(memory: BorrowedHandle<'_>) -> io::Result<(u64, u64)> {
     Ok((0, memory.start.as_ptr().addr() as u64))
 }
 
+/// All of it is there.
+pub(crate) fn back(_: BorrowedHandle<'_>, _: usize, _: usize) -> io::Result<()> {
+    Ok(())
+}
+
 /// Shared memory as a process has it mapped.
 #[derive(Debug)]
 pub(crate) struct Mapping(Handle);

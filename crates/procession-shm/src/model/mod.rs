@@ -24,7 +24,9 @@
 //! sequentially consistent fences, of which loom knows all.
 
 pub(crate) mod atomic;
+pub(crate) mod bytes;
 mod check;
+pub(crate) mod clock;
 pub(crate) mod futex;
 pub(crate) mod memory;
 pub(crate) mod process;

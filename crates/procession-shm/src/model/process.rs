@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use loom::sync::atomic::{AtomicBool, Ordering};
 
 use super::check::{Killed, unharmed};
-use super::futex;
+use super::{bytes, clock, futex};
 use crate::roster::Number;
 use crate::watch::Watched;
 
@@ -51,6 +51,8 @@ fn with_process<R>(pid: u32, work: impl FnOnce(&mut Process) -> R) -> R {
 /// Begins a run with processes that all live.
 pub(super) fn begin() {
     futex::begin();
+    clock::begin();
+    bytes::begin();
     let new = || Process { dead: Arc::default(), local: None, watches: Vec::new() };
     let processes = (0..MOST).map(|_| new()).collect();
     // Dropped outside: what is left of an earlier run may look at the world.

@@ -1,9 +1,11 @@
 //! Linux: pidfds, memfds, `SEQPACKET` sockets, epoll.
 
+pub mod clock;
 pub mod futex;
 pub mod image;
 pub mod inherited;
 pub mod memory;
+pub mod named;
 pub mod process;
 pub mod ready;
 pub mod runtime;

@@ -78,6 +78,56 @@ fn change(memory: impl AsFd, mode: FallocateFlags, offset: usize, length: usize)
     }
 }
 
+/// Reads from `memory` without mapping it, so that nothing in it can be a fatal signal. Fills the
+/// buffer.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::UnexpectedEof`] when it ends before. Others when the system refuses.
+pub fn read_at(memory: impl AsFd, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match rustix::io::pread(&memory, &mut *buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                buffer = &mut buffer[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes to `memory` without mapping it.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::WriteZero`] when it ends before. Others when the system refuses.
+pub fn write_at(memory: impl AsFd, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(&memory, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Returns how long `memory` is.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn length(memory: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(memory)?.st_size.cast_unsigned())
+}
+
 /// Returns how many bytes of `memory` have memory behind them.
 ///
 /// # Errors
@@ -85,6 +135,12 @@ fn change(memory: impl AsFd, mode: FallocateFlags, offset: usize, length: usize)
 /// When the system refuses.
 pub fn backed(memory: impl AsFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(memory)?.st_blocks.cast_unsigned().saturating_mul(512))
+}
+
+/// Tells whether nobody can cut `memory` short.
+#[must_use]
+pub fn is_sealed(memory: impl AsFd) -> bool {
+    rustix::fs::fcntl_get_seals(memory).is_ok_and(|seals| seals.contains(SEALS))
 }
 
 /// Tells one memory from another, whichever handle on it is asked.
@@ -127,7 +183,6 @@ impl Mapping {
     ///
     /// As [`new`](Self::new).
     pub fn sparse(memory: impl AsFd, backed: usize) -> io::Result<Self> {
-        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         let seals = rustix::fs::fcntl_get_seals(&memory)
             .map_err(|_| invalid("the descriptor is not shared memory"))?;
         if !seals.contains(SEALS) || seals.contains(SealFlags::WRITE) {
@@ -137,6 +192,15 @@ impl Mapping {
         if rustix::fs::fstatfs(&memory)?.f_type != TMPFS_MAGIC {
             return Err(invalid("the shared memory is not ordinary memory"));
         }
+        Self::map(memory, backed)
+    }
+
+    /// Maps memory that may be cut short at any time, for who answers for that.
+    pub(crate) fn unsealed(memory: impl AsFd) -> io::Result<Self> {
+        Self::map(memory, usize::MAX)
+    }
+
+    fn map(memory: impl AsFd, backed: usize) -> io::Result<Self> {
         let status = rustix::fs::fstat(&memory)?;
         // A hole would be filled when it is touched, and if it cannot be, by a fatal signal.
         let needed = status.st_size.cast_unsigned().min(backed as u64);
@@ -168,6 +232,10 @@ impl Mapping {
     pub fn length(&self) -> usize {
         self.length
     }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 impl Drop for Mapping {

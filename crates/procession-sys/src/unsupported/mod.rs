@@ -3,10 +3,12 @@
 //! It keeps the seam honest: what compiles against this compiles against any system. PLATFORM.md
 //! says what each system will need.
 
+pub mod clock;
 pub mod futex;
 pub mod image;
 pub mod inherited;
 pub mod memory;
+pub mod named;
 pub mod process;
 pub mod ready;
 pub mod runtime;

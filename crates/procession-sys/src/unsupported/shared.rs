@@ -41,6 +41,33 @@ pub fn give_back<H>(_: H, _: usize, _: usize) -> io::Result<()> {
     unsupported()
 }
 
+/// Reads.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn read_at<H>(_: H, _: u64, _: &mut [u8]) -> io::Result<()> {
+    unsupported()
+}
+
+/// Writes.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn write_at<H>(_: H, _: u64, _: &[u8]) -> io::Result<()> {
+    unsupported()
+}
+
+/// Tells a length.
+///
+/// # Errors
+///
+/// Always: unsupported.
+pub fn length<H>(_: H) -> io::Result<u64> {
+    unsupported()
+}
+
 /// Tells how much memory there is.
 ///
 /// # Errors
@@ -93,4 +120,10 @@ impl Mapping {
 /// Always: unsupported.
 pub fn identity<H>(_: H) -> io::Result<(u64, u64)> {
     unsupported()
+}
+
+/// Tells whether nobody can cut memory short.
+#[must_use]
+pub fn is_sealed<H>(_: H) -> bool {
+    false
 }

@@ -314,6 +314,29 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
     }));
 }
 
+/// A panic that was caught.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    pub(crate) message: String,
+    pub(crate) location: String,
+    pub(crate) backtrace: String,
+}
+
+/// Has panics of this thread, in a child whose target runs, remembered as the target's are.
+pub(crate) fn remember_panics() {
+    PANIC.set(Some(Default::default()));
+}
+
+/// Runs `f` on a thread whose panics are remembered, and catches its panic, with where that was.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
+    std::panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let message = message_of(&*payload);
+        let (location, backtrace) = PANIC.take().unwrap_or_default();
+        remember_panics();
+        Caught { message, location, backtrace }
+    })
+}
+
 /// Runs a target, and turns whatever it does into a report.
 pub(crate) fn run_reporting(
     wire: &'static Wire,

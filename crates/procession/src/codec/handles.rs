@@ -6,59 +6,78 @@ use procession_sys::{BorrowedHandle, Handle};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 thread_local! {
-    /// The table of the message that this thread is encoding now.
-    static SENDING: RefCell<Option<Vec<Handle>>> = const { RefCell::new(None) };
-    /// The handles of the message that this thread is decoding now.
-    static RECEIVED: RefCell<Option<Vec<Option<Handle>>>> = const { RefCell::new(None) };
-    /// What went wrong with a handle: postcard keeps no text of a custom error.
-    static REASON: Cell<Option<String>> = const { Cell::new(None) };
+    /// What this thread is encoding or decoding now; null if it is not. A plain pointer, since each
+    /// message of each queue comes by here.
+    static CURRENT: Cell<*mut Message> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// The table of what this thread is encoding or decoding, if it is.
-type Current<T> = std::thread::LocalKey<RefCell<Option<Vec<T>>>>;
+/// The message that a thread is encoding or decoding.
+struct Message {
+    table: Table,
+    /// What went wrong with a handle: postcard keeps no text of a custom error.
+    reason: Option<String>,
+}
+
+enum Table {
+    /// Handles go into it.
+    Sending(Vec<Handle>),
+    /// Handles are taken out of it.
+    Received(Vec<Option<Handle>>),
+}
 
 const OUTSIDE: &str = "a procession handle crosses to another process only inside an argument, a result or a \
      message of procession; it means nothing in any other format";
 
-/// Runs `f` while handles are written into `table`.
-pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> R {
-    with(&SENDING, table, f)
+/// Runs `f` while handles are written into `table`; returns also what went wrong with one.
+pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> (R, Option<String>) {
+    let mut message = Message { table: Table::Sending(std::mem::take(table)), reason: None };
+    let result = with(&mut message, f);
+    if let Table::Sending(sent) = message.table {
+        *table = sent;
+    }
+    (result, message.reason)
 }
 
-/// Runs `f` while handles are taken out of `table`.
-pub(super) fn with_received<R>(table: &mut Vec<Option<Handle>>, f: impl FnOnce() -> R) -> R {
-    with(&RECEIVED, table, f)
+/// Runs `f` while handles are taken out of `table`; returns also what went wrong with one.
+pub(super) fn with_received<R>(
+    table: &mut Vec<Option<Handle>>,
+    f: impl FnOnce() -> R,
+) -> (R, Option<String>) {
+    let mut message = Message { table: Table::Received(std::mem::take(table)), reason: None };
+    let result = with(&mut message, f);
+    if let Table::Received(rest) = message.table {
+        *table = rest;
+    }
+    (result, message.reason)
 }
 
-/// Runs `f`, a user's `Serialize` or `Deserialize`, while `table` is this thread's.
+/// Runs `f`, a user's `Serialize` or `Deserialize`, while `message` is this thread's.
 ///
 /// It may encode another message meanwhile, and it may panic.
-fn with<T, R>(current: &'static Current<T>, table: &mut Vec<T>, f: impl FnOnce() -> R) -> R {
-    /// Puts the outer message's table back, however `f` ends.
-    struct Restore<'a, T: 'static> {
-        current: &'static Current<T>,
-        outer: Option<Vec<T>>,
-        table: &'a mut Vec<T>,
-    }
-    impl<T: 'static> Drop for Restore<'_, T> {
+fn with<R>(message: &mut Message, f: impl FnOnce() -> R) -> R {
+    /// Puts the outer message back, however `f` ends.
+    struct Restore(*mut Message);
+    impl Drop for Restore {
         fn drop(&mut self) {
-            *self.table = self.current.replace(self.outer.take()).unwrap_or_default();
+            CURRENT.set(self.0);
         }
     }
-    REASON.take();
-    let outer = current.replace(Some(std::mem::take(table)));
-    let _restore = Restore { current, outer, table };
+    let _restore = Restore(CURRENT.replace(message));
     f()
 }
 
-/// Takes the reason of the last failure in this thread that had to do with a handle.
-pub(super) fn take_reason() -> Option<String> {
-    REASON.take()
+/// Gives `f` the message that this thread is encoding or decoding, if it is.
+fn current<R>(f: impl FnOnce(&mut Message) -> R) -> Option<R> {
+    let message = CURRENT.get();
+    // SAFETY: null, or what `with` has borrowed for as long as it is there, on this thread's stack;
+    // nobody else has a reference meanwhile: `with` uses it again when it is not there any more, and
+    // no `f` of ours calls a user's code, or this function.
+    unsafe { message.as_mut() }.map(f)
 }
 
-/// Keeps `reason` for [`take_reason`] and gives it back.
+/// Keeps `reason` for who encodes or decodes, and gives it back.
 fn keep(reason: String) -> String {
-    REASON.set(Some(reason.clone()));
+    current(|message| message.reason = Some(reason.clone()));
     reason
 }
 
@@ -84,25 +103,31 @@ fn serialize_owned<S: Serializer>(
     handle: impl FnOnce() -> Result<Handle, String>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let place = SENDING.with_borrow_mut(|table| {
-        let table = table.as_mut().ok_or_else(|| OUTSIDE.to_owned())?;
-        table.push(handle()?);
-        Ok::<_, String>(table.len() - 1)
+    let handle = handle();
+    let place = current(|message| match &mut message.table {
+        Table::Sending(table) => {
+            table.push(handle?);
+            Ok(table.len() - 1)
+        }
+        Table::Received(_) => Err(OUTSIDE.to_owned()),
     });
+    let place = place.unwrap_or_else(|| Err(OUTSIDE.to_owned()));
     let place = place.map_err(ser::Error::custom)?;
     serializer.serialize_u32(u32::try_from(place).unwrap_or(u32::MAX))
 }
 
 /// Takes the handle whose place comes next out of the current message's table.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Handle, D::Error> {
-    if RECEIVED.with_borrow(Option::is_none) {
+    let is_ours = current(|message| matches!(message.table, Table::Received(_)));
+    if is_ours != Some(true) {
         return Err(de::Error::custom(OUTSIDE));
     }
     let place = u32::deserialize(deserializer)?;
-    let handle = RECEIVED.with_borrow_mut(|table| {
-        let slot = table.as_mut()?.get_mut(usize::try_from(place).ok()?)?;
-        slot.take()
+    let handle = current(|message| match &mut message.table {
+        Table::Received(table) => table.get_mut(usize::try_from(place).ok()?)?.take(),
+        Table::Sending(_) => None,
     });
+    let handle = handle.flatten();
     handle.ok_or_else(|| {
         de::Error::custom(keep(format!("it refers to handle {place}, which did not come with it")))
     })

@@ -112,8 +112,8 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
     encoded: &mut Encoded,
     what: &str,
 ) -> Result<(), EncodeError> {
-    if numbers::encode(value, &mut encoded.bytes) {
-        return Ok(());
+    if let Some(result) = numbers::encode(value, &mut encoded.bytes) {
+        return result.map_err(|reason| EncodeError::new::<T>(what, reason));
     }
     let (bytes, handles) = (encoded.bytes.len(), encoded.handles.len());
     let writer = Appending(std::mem::take(&mut encoded.bytes));
@@ -122,12 +122,12 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
         let result = value.serialize(&mut serializer);
         (serializer.output.0, result)
     });
-    let (written, result) = result;
+    let ((written, result), reason) = result;
     encoded.bytes = written;
     result.map_err(|error| {
         encoded.bytes.truncate(bytes);
         encoded.handles.truncate(handles);
-        let reason = handles::take_reason().unwrap_or_else(|| explain(error));
+        let reason = reason.unwrap_or_else(|| explain(error));
         EncodeError::new::<T>(what, reason)
     })
 }
@@ -158,9 +158,9 @@ pub(crate) fn decode_from<T: DeserializeOwned>(
     if let Some(result) = numbers::decode(bytes) {
         return result.map_err(|reason| DecodeError::new::<T>(what, reason));
     }
-    let result = handles::with_received(handles, || postcard::take_from_bytes(bytes));
+    let (result, reason) = handles::with_received(handles, || postcard::take_from_bytes(bytes));
     let (value, rest) = result.map_err(|error| {
-        let reason = handles::take_reason().unwrap_or_else(|| explain(error));
+        let reason = reason.unwrap_or_else(|| explain(error));
         DecodeError::new::<T>(what, reason)
     })?;
     *bytes = rest;
@@ -179,6 +179,7 @@ fn explain(error: postcard::Error) -> String {
         Error::SerializeSeqLengthUnknown => {
             "it does not tell the length of a sequence or map before writing it".to_owned()
         }
+        Error::SerializeBufferFull => "there is no memory for its bytes".to_owned(),
         Error::SerdeSerCustom => "its `Serialize` implementation reported an error".to_owned(),
         Error::SerdeDeCustom => "its `Deserialize` implementation refused the value".to_owned(),
         Error::DeserializeUnexpectedEnd => "the bytes end before the value does".to_owned(),
@@ -189,15 +190,24 @@ fn explain(error: postcard::Error) -> String {
 /// Lets postcard append to a vector that has something in it already.
 struct Appending(Vec<u8>);
 
+impl Appending {
+    fn reserve(&mut self, more: usize) -> postcard::Result<()> {
+        // A message that is too large for this process shall not end it.
+        self.0.try_reserve(more).map_err(|_| postcard::Error::SerializeBufferFull)
+    }
+}
+
 impl postcard::ser_flavors::Flavor for Appending {
     type Output = Vec<u8>;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.reserve(1)?;
         self.0.push(byte);
         Ok(())
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.reserve(bytes.len())?;
         self.0.extend_from_slice(bytes);
         Ok(())
     }

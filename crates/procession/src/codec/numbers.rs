@@ -14,27 +14,31 @@ macro_rules! for_number_vectors {
     };
 }
 
-/// Appends `value` to `out` and returns true, if it is a vector of numbers.
-pub(super) fn encode<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> bool {
+/// Appends `value` to `out`, if it is a vector of numbers; what is wrong if there is no memory.
+pub(super) fn encode<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> Option<Result<(), String>> {
     let id = typeid::of::<T>();
     macro_rules! append {
         ($E:ty) => {{
             let vector: *const Vec<$E> = (&raw const *value).cast();
             // SAFETY: the type ids are equal, so `value` is a `Vec<$E>`, borrowed for this call.
             let vector = unsafe { &*vector };
-            append(vector, out);
-            return true;
+            return Some(append(vector, out));
         }};
     }
     for_number_vectors!(id, append);
-    false
+    None
 }
 
-fn append<E: Pod>(numbers: &[E], out: &mut Vec<u8>) {
+fn append<E: Pod>(numbers: &[E], out: &mut Vec<u8>) -> Result<(), String> {
     let bytes: &[u8] = bytemuck::cast_slice(numbers);
-    out.reserve(8 + bytes.len());
+    out.try_reserve(8 + bytes.len()).map_err(|_| no_memory(bytes.len()))?;
     out.extend_from_slice(&(numbers.len() as u64).to_ne_bytes());
     out.extend_from_slice(bytes);
+    Ok(())
+}
+
+fn no_memory(bytes: usize) -> String {
+    format!("there is no memory for a copy of its {bytes} bytes")
 }
 
 /// Takes a `T` from the front of `bytes`, if `T` is a vector of numbers.
@@ -63,6 +67,17 @@ fn take<E: Pod>(bytes: &mut &[u8]) -> Result<Vec<E>, String> {
     let Some((numbers, rest)) = size.and_then(|size| rest.split_at_checked(size)) else {
         return Err(format!("it claims {length} elements, but only {} bytes follow", rest.len()));
     };
+    let count = numbers.len() / size_of::<E>();
+    let mut vector = Vec::new();
+    vector.try_reserve_exact(count).map_err(|_| no_memory(numbers.len()))?;
+    match bytemuck::try_cast_slice::<u8, E>(numbers) {
+        Ok(aligned) => vector.extend_from_slice(aligned),
+        Err(_) => vector.extend(numbers.chunks_exact(size_of::<E>()).map(read_unaligned::<E>)),
+    }
     *bytes = rest;
-    Ok(bytemuck::allocation::pod_collect_to_vec(numbers))
+    Ok(vector)
+}
+
+fn read_unaligned<E: Pod>(bytes: &[u8]) -> E {
+    bytemuck::pod_read_unaligned(bytes)
 }

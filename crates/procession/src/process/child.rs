@@ -48,6 +48,11 @@ impl<R> Child<R> {
         self.record.handle()
     }
 
+    /// What the supervisor knows of it.
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -4,7 +4,8 @@ use std::{fmt, io};
 
 use crate::codec::{DecodeError, EncodeError};
 
-const CLOSED: &str = "the queue is closed";
+const CLOSED: &str = "the queue is closed: nothing can be put into it any more";
+const DRAINED: &str = "the queue is closed, and every message has been taken: none will come";
 const REFUSED: &str = "the system refused to use the queue";
 
 /// Why [`put`](crate::Queue::put) put no message. The caller still has it: a put takes a
@@ -103,7 +104,9 @@ impl fmt::Display for PutError {
 impl fmt::Display for TryPutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("the queue has as many messages as it may have"),
+            Self::Full => f.write_str(
+                "the queue has as many messages as it may have: try again when one was got",
+            ),
             Self::Closed => f.write_str(CLOSED),
             Self::Encode(error) => error.fmt(f),
             Self::Io(error) => write!(f, "{REFUSED}: {error}"),
@@ -125,7 +128,7 @@ impl fmt::Display for PutTimeoutError {
 impl fmt::Display for GetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str(CLOSED),
+            Self::Closed => f.write_str(DRAINED),
             Self::Decode(error) => error.fmt(f),
             Self::Io(error) => write!(f, "{REFUSED}: {error}"),
         }
@@ -136,7 +139,7 @@ impl fmt::Display for TryGetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("no message is there yet"),
-            Self::Closed => f.write_str(CLOSED),
+            Self::Closed => f.write_str(DRAINED),
             Self::Decode(error) => error.fmt(f),
             Self::Io(error) => write!(f, "{REFUSED}: {error}"),
         }
@@ -147,7 +150,7 @@ impl fmt::Display for GetTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str("no message came in time"),
-            Self::Closed => f.write_str(CLOSED),
+            Self::Closed => f.write_str(DRAINED),
             Self::Decode(error) => error.fmt(f),
             Self::Io(error) => write!(f, "{REFUSED}: {error}"),
         }

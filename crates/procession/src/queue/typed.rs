@@ -196,8 +196,8 @@ impl<M: Serialize> Queue<M> {
     /// # Errors
     ///
     /// - [`Closed`](PutError::Closed): the queue is closed.
-    /// - [`Encode`](PutError::Encode): the message is not for serde's data model, too long, or
-    ///   carries more handles than fit.
+    /// - [`Encode`](PutError::Encode): the message is not for serde's data model, too long for a
+    ///   queue or for this process's memory, or carries more handles than fit.
     /// - [`Io`](PutError::Io): there is no memory for it. Nothing was put.
     pub fn put(&self, message: &M) -> Result<(), PutError> {
         Ok(self.put_until(message, true, None)?)
@@ -276,7 +276,8 @@ impl<M: DeserializeOwned> Queue<M> {
     ///
     /// - [`Closed`](GetError::Closed): the queue is closed, and every message has been taken.
     /// - [`Decode`](GetError::Decode): something was taken that is not an `M`.
-    /// - [`Io`](GetError::Io): no descriptor is free for the handles of a message, which stays.
+    /// - [`Io`](GetError::Io): there is no memory for a message, or no descriptor for its handles;
+    ///   it stays.
     pub fn get(&self) -> Result<M, GetError> {
         Ok(self.get_until(true, None)?)
     }
@@ -402,5 +403,16 @@ impl<'de, M> Deserialize<'de> for Queue<M> {
         let (a, b, c, d) = <(Received, Received, Received, Received)>::deserialize(deserializer)?;
         let queue = shm::Queue::open([a.0, b.0, c.0, d.0]);
         queue.map(Self::new).map_err(codec::refuse_handle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_longer_than_a_queue_is_told_with_the_limit() {
+        let error = put_error::<u8>(shm::PutError::TooLarge, 17 << 30, 0).to_string();
+        assert!(error.contains("18253611008 bytes and 0 handles; the most is 171798"), "{error}");
     }
 }

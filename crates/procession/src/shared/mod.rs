@@ -10,4 +10,5 @@ mod value;
 pub use array::{Array, ArrayGuard};
 pub use memory::SharedMemory;
 pub use mutex::{Mutex, MutexGuard};
+pub use procession_shm::named::{Leftover, NameError};
 pub use value::{Value, ValueGuard};

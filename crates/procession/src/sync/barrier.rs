@@ -43,9 +43,12 @@ impl Barrier {
     /// is no memory or descriptor.
     pub fn new(parties: usize) -> Result<Self, CreateError> {
         const MOST: usize = 1_000_000;
-        let parties = u32::try_from(parties).ok().filter(|n| (1..=MOST).contains(&(*n as usize)));
-        let parties = parties.ok_or_else(|| {
-            CreateError::invalid(format!("a barrier is for at least 1 and at most {MOST} parties"))
+        let checked = u32::try_from(parties).ok().filter(|n| (1..=MOST).contains(&(*n as usize)));
+        let parties = checked.ok_or_else(|| {
+            CreateError::invalid(format!(
+                "a barrier for {parties} parties cannot be made: it is for at least 1 and at most \
+                 {MOST}"
+            ))
         })?;
         Ok(Self::from_shared(shm::Barrier::new(parties)?))
     }

@@ -89,7 +89,7 @@ macro_rules! semaphore {
                 let value = u32::try_from(value).map_err(|_| {
                     let most = u32::MAX;
                     CreateError::invalid(format!(
-                        "a semaphore of {value} permits; the most is {most}"
+                        "a semaphore of {value} permits cannot be made: the most is {most}"
                     ))
                 })?;
                 let limit: fn(u32) -> u32 = $limit;

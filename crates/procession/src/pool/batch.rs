@@ -1,0 +1,320 @@
+//! Where the outcomes of many tasks come that belong together.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+use std::thread::Thread;
+
+use procession_sys::Handle;
+use serde::de::DeserializeOwned;
+
+use super::TaskError;
+use super::engine::{Awaited, Engine};
+use super::ledger::Sink;
+use super::record::{self, Record};
+use super::result::decode_copy;
+use crate::codec::DecodeError;
+
+/// The outcomes of many tasks. Those that came together are kept together, as they came.
+pub(super) struct Batch {
+    state: Mutex<State>,
+    engine: Weak<Engine>,
+}
+
+pub(super) type Hook = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+pub(super) struct State {
+    /// What was settled and not taken away.
+    kept: Kept,
+    /// How many there are, and how many of them were settled and taken away.
+    count: usize,
+    settled_count: usize,
+    taken_count: usize,
+    /// Whether there will be no more.
+    is_complete: bool,
+    /// The ledger's numbers of all pieces.
+    pub(super) numbers: Vec<u64>,
+    threads: Vec<Thread>,
+    pub(super) wakers: Vec<Waker>,
+    pub(super) hooks: Vec<Hook>,
+}
+
+/// How outcomes are kept depends on how they are taken.
+enum Kept {
+    /// All at once, when all are there: with the index of the first task of each run, sorted then.
+    All(Vec<(usize, Run)>),
+    /// One after the other, by the index of the first task.
+    InOrder(BTreeMap<usize, Run>),
+    /// One after the other, as they were settled.
+    AsTheyCome(VecDeque<Run>),
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+/// In which order outcomes are taken from a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// All at once.
+    All,
+    /// One after the other, in the order of the tasks.
+    OfTasks,
+    /// One after the other, in the order in which they end.
+    OfEnds,
+}
+
+/// The outcomes of some tasks that follow each other.
+enum Run {
+    Ran {
+        records: Vec<u8>,
+        /// Where the first record that was not taken away begins.
+        start: usize,
+        count: usize,
+        /// Handles end an answer: they are those of the last record.
+        handles: Vec<Handle>,
+        worker: u32,
+    },
+    Failed {
+        error: TaskError,
+        count: usize,
+    },
+}
+
+impl Run {
+    fn count(&self) -> usize {
+        match self {
+            Self::Ran { count, .. } | Self::Failed { count, .. } => *count,
+        }
+    }
+
+    /// Decodes what was not taken away, one after the other.
+    fn decode_all<R: DeserializeOwned>(&self) -> impl Iterator<Item = Result<R, TaskError>> {
+        let mut rest = match self {
+            Self::Ran { records, start, .. } => &records[*start..],
+            Self::Failed { .. } => &[],
+        };
+        let count = self.count();
+        (0..count).map(move |nth| match self {
+            Self::Failed { error, .. } => Err(error.clone()),
+            Self::Ran { handles, worker, .. } => {
+                let handles = if nth + 1 == count { &handles[..] } else { &[] };
+                decode(record::take(&mut rest), handles, *worker)
+            }
+        })
+    }
+
+    /// Decodes the first and takes it away.
+    fn decode_next<R: DeserializeOwned>(&mut self) -> Result<R, TaskError> {
+        match self {
+            Self::Failed { error, count } => {
+                *count -= 1;
+                Err(error.clone())
+            }
+            Self::Ran { records, start, count, handles, worker } => {
+                let mut rest = &records[*start..];
+                let record = record::take(&mut rest);
+                *start = records.len() - rest.len();
+                *count -= 1;
+                decode(record, if *count == 0 { handles } else { &[] }, *worker)
+            }
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        let Self::Ran { records, start, count, worker, .. } = self else { return true };
+        let mut rest = &records[*start..];
+        (0..*count)
+            .any(|_| record::take(&mut rest).is_none_or(|record| record.value(*worker).is_err()))
+    }
+}
+
+fn decode<R: DeserializeOwned>(
+    record: Option<Record<'_>>,
+    handles: &[Handle],
+    worker: u32,
+) -> Result<R, TaskError> {
+    let record = record
+        .ok_or_else(|| TaskError::Decode(DecodeError::new::<R>("the outcome", "there is none")))?;
+    decode_copy(record.value(worker)?, handles)
+}
+
+impl Batch {
+    /// An empty batch.
+    pub(super) fn new(engine: &Arc<Engine>, order: Order) -> Arc<Self> {
+        let kept = match order {
+            Order::All => Kept::All(Vec::new()),
+            Order::OfTasks => Kept::InOrder(BTreeMap::new()),
+            Order::OfEnds => Kept::AsTheyCome(VecDeque::new()),
+        };
+        let state = State { kept, ..State::default() };
+        Arc::new(Self { state: Mutex::new(state), engine: Arc::downgrade(engine) })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for so many more, and returns the index of the first.
+    pub(super) fn grow(&self, count: usize) -> usize {
+        let mut state = self.state();
+        state.count += count;
+        state.count - count
+    }
+
+    /// Says that there will be no more.
+    pub(super) fn complete(&self) {
+        let mut state = self.state();
+        state.is_complete = true;
+        self.tell(state);
+    }
+
+    /// Settles some, and tells whoever waits for one of them or for all.
+    fn settle(&self, first: usize, run: Run) {
+        let mut state = self.state();
+        state.settled_count += run.count();
+        match &mut state.kept {
+            Kept::All(runs) => runs.push((first, run)),
+            Kept::InOrder(runs) => {
+                runs.insert(first, run);
+            }
+            Kept::AsTheyCome(runs) => runs.push_back(run),
+        }
+        self.tell(state);
+    }
+
+    fn tell(&self, mut state: MutexGuard<'_, State>) {
+        let threads = std::mem::take(&mut state.threads);
+        let (wakers, hooks) = if state.is_over() {
+            if let Kept::All(runs) = &mut state.kept {
+                runs.sort_by_key(|(first, _)| *first); // nearly sorted already
+            }
+            (std::mem::take(&mut state.wakers), std::mem::take(&mut state.hooks))
+        } else {
+            Default::default()
+        };
+        drop(state);
+        threads.iter().for_each(Thread::unpark);
+        if wakers.is_empty() && hooks.is_empty() {
+            return;
+        }
+        let Some(engine) = self.engine.upgrade() else { return };
+        engine.stop_listening(wakers.len() + hooks.len());
+        wakers.into_iter().for_each(Waker::wake);
+        hooks.into_iter().for_each(|hook| engine.callbacks.run(hook));
+    }
+}
+
+impl State {
+    /// Tells whether all are settled.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_complete && self.settled_count == self.count
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Tells whether the next one can be taken away.
+    pub(super) fn has_next(&self) -> bool {
+        match &self.kept {
+            Kept::All(_) => false,
+            Kept::InOrder(runs) => {
+                runs.first_key_value().is_some_and(|(first, _)| *first == self.taken_count)
+            }
+            Kept::AsTheyCome(runs) => !runs.is_empty(),
+        }
+    }
+
+    /// Takes the next one away, in a batch from which they are taken one after the other.
+    pub(super) fn take_next<R: DeserializeOwned>(&mut self) -> Option<Result<R, TaskError>> {
+        if !self.has_next() {
+            return None;
+        }
+        let mut run = match &mut self.kept {
+            Kept::All(_) => return None,
+            Kept::InOrder(runs) => runs.pop_first()?.1,
+            Kept::AsTheyCome(runs) => runs.pop_front()?,
+        };
+        let value = run.decode_next();
+        self.taken_count += 1;
+        if run.count() > 0 {
+            match &mut self.kept {
+                Kept::All(_) => {}
+                Kept::InOrder(runs) => {
+                    runs.insert(self.taken_count, run);
+                }
+                Kept::AsTheyCome(runs) => runs.push_front(run),
+            }
+        }
+        Some(value)
+    }
+
+    /// Those of which all are taken at once.
+    fn all(&self) -> impl Iterator<Item = &Run> {
+        let runs = match &self.kept {
+            Kept::All(runs) => &runs[..],
+            Kept::InOrder(_) | Kept::AsTheyCome(_) => &[],
+        };
+        runs.iter().map(|(_, run)| run)
+    }
+
+    /// Decodes all, in the order of the tasks.
+    pub(super) fn decode_all<R: DeserializeOwned>(
+        &self,
+    ) -> impl Iterator<Item = Result<R, TaskError>> {
+        self.all().flat_map(Run::decode_all)
+    }
+
+    /// Tells whether one has no value.
+    pub(super) fn has_failed(&self) -> bool {
+        self.all().any(Run::has_failed)
+    }
+}
+
+/// A batch as the ledger has it.
+pub(super) struct BatchSink(pub(super) Arc<Batch>);
+
+impl Sink for BatchSink {
+    fn ran(&self, first: usize, count: usize, records: Vec<u8>, handles: Vec<Handle>, worker: u32) {
+        self.0.settle(first, Run::Ran { records, start: 0, count, handles, worker });
+    }
+
+    fn failed(&self, first: usize, count: usize, error: TaskError) {
+        self.0.settle(first, Run::Failed { error, count });
+    }
+}
+
+/// All outcomes of a batch.
+pub(super) struct All<'a>(pub(super) &'a Batch);
+
+impl Awaited for All<'_> {
+    fn has_come(&self) -> bool {
+        self.0.state().is_over()
+    }
+
+    fn unpark(&self, thread: Thread) {
+        self.0.state().threads.push(thread);
+    }
+
+    fn pieces(&self) -> u32 {
+        u32::MAX / 4
+    }
+}
+
+/// The next outcome of a batch.
+pub(super) struct Next<'a>(pub(super) &'a Batch);
+
+impl Awaited for Next<'_> {
+    fn has_come(&self) -> bool {
+        self.0.state().has_next()
+    }
+
+    fn unpark(&self, thread: Thread) {
+        self.0.state().threads.push(thread);
+    }
+}

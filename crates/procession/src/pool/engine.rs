@@ -1,0 +1,399 @@
+//! What stands behind a pool: its ledger, its backend, and whoever collects outcomes.
+//!
+//! # Who collects
+//!
+//! At any time at most one thread collects outcomes from the backend. It is a thread that waits for
+//! an outcome itself, if there is one: so a worker's answer wakes the very thread that waits for it,
+//! and no other is in between.
+//!
+//! ```text
+//!                    nobody collects                        its own is settled
+//!   waits for a task ───────────────► collects for everybody ─────────────────► goes
+//!        │                                    │ hands over to the next who waits
+//!        └── somebody does ─► parked ◄────────┘ (unparked also when its own is settled)
+//! ```
+//!
+//! The pool's own thread, the *keeper*, collects only when nobody waits and somebody has to: there
+//! is work that found no slot, a time limit, a callback, a future. It also replaces workers. It gives
+//! way to any thread that comes to wait.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use procession_sys::runtime;
+
+use super::backend::{Backend, End, Outcome, Patience, Settled, Work};
+use super::callbacks::Callbacks;
+use super::ledger::{Ledger, Sink};
+use super::{PoolError, TaskError};
+
+/// Something that a thread waits for.
+pub(crate) trait Awaited {
+    /// Tells whether it has come.
+    fn has_come(&self) -> bool;
+
+    /// Has `thread` unparked when it comes.
+    fn unpark(&self, thread: Thread);
+
+    /// How many pieces of work may be answered before it is worth a look.
+    fn pieces(&self) -> u32 {
+        1
+    }
+}
+
+pub(crate) struct Engine {
+    pub(crate) ledger: Ledger,
+    pub(crate) callbacks: Callbacks,
+    backend: Box<dyn Backend>,
+    helm: Mutex<Helm>,
+    /// How many tasks somebody wants to be told of without waiting: by callback or future.
+    listeners: AtomicUsize,
+    closed: AtomicBool,
+    ended: AtomicBool,
+    /// Which copy of the process has the pool.
+    copies: u32,
+    /// The keeper's thread; shared with the backend, which wakes it.
+    keeper: Arc<Mutex<Option<Thread>>>,
+}
+
+#[derive(Debug, Default)]
+struct Helm {
+    /// Somebody collects.
+    taken: bool,
+    /// It is the keeper.
+    by_keeper: bool,
+    waiting: VecDeque<Arc<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    thread: Thread,
+    /// It is its turn to collect.
+    called: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No user's code runs under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// Makes an engine whose backend is made of a function that wakes the engine's keeper.
+    pub(crate) fn new(
+        backend: impl FnOnce(Box<dyn Fn() + Send + Sync>) -> Result<Box<dyn Backend>, PoolError>,
+    ) -> Result<Arc<Self>, PoolError> {
+        let copies = runtime::copies().map_err(PoolError::system)?;
+        let keeper = Arc::new(Mutex::new(None::<Thread>));
+        let wake = {
+            let keeper = Arc::clone(&keeper);
+            move || {
+                if let Some(thread) = &*lock(&keeper) {
+                    thread.unpark();
+                }
+            }
+        };
+        let backend = backend(Box::new(wake))?;
+        let engine = Arc::new(Self {
+            ledger: Ledger::default(),
+            callbacks: Callbacks::default(),
+            backend,
+            helm: Mutex::default(),
+            listeners: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            copies,
+            keeper: Arc::clone(&keeper),
+        });
+        let weak = Arc::downgrade(&engine);
+        let thread = thread::Builder::new().name("procession-pool".to_owned());
+        let thread = runtime::with_signals_blocked(|| thread.spawn(move || keep(&weak)));
+        let thread = thread.map_err(|error| {
+            engine.backend.end(End::Terminate);
+            PoolError::system(error)
+        })?;
+        *lock(&keeper) = Some(thread.thread().clone());
+        thread.thread().unpark();
+        Ok(engine)
+    }
+
+    /// Tells whether this process is the one that has the pool, and not a forked copy of it.
+    pub(crate) fn is_ours(&self) -> bool {
+        runtime::known_copies() == self.copies
+    }
+
+    /// Tells whether tasks are taken on.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_ours() && !self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes no more tasks.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Submits pieces of work, whose numbers come from the ledger.
+    pub(crate) fn submit(&self, work: Vec<Work>) {
+        self.backend.submit(work);
+        self.see_to_polling();
+    }
+
+    /// As [`submit`](Self::submit), for who submits more in a moment: collects meanwhile itself, so
+    /// that the keeper is not woken for it.
+    pub(crate) fn submit_some(&self, work: Vec<Work>) {
+        self.backend.submit(work);
+        if self.backend.needs_polling() && self.take_helm(false) {
+            self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
+            let mut helm = lock(&self.helm);
+            helm.taken = false;
+            if !helm.waiting.is_empty() {
+                self.call_next(helm);
+            }
+        }
+    }
+
+    /// Settles a piece that never gets to the backend.
+    pub(crate) fn refuse(&self, sink: Arc<dyn Sink>, index: usize, error: TaskError) {
+        let number = self.ledger.open(sink, index, 1);
+        self.ledger.settle(Outcome { number, settled: Settled::Failed(error) });
+    }
+
+    pub(crate) fn cancel(&self, numbers: &[u64]) {
+        if self.is_ours() {
+            self.backend.cancel(numbers);
+            self.backend.nudge();
+            self.see_to_polling();
+        }
+    }
+
+    /// From now on somebody is to be told of a task without waiting for it.
+    pub(crate) fn listen(&self) {
+        self.listeners.fetch_add(1, Ordering::AcqRel);
+        self.see_to_polling();
+    }
+
+    /// What [`listen`](Self::listen) announced has been told.
+    pub(crate) fn stop_listening(&self, count: usize) {
+        self.listeners.fetch_sub(count, Ordering::AcqRel);
+    }
+
+    fn needs_polling(&self) -> bool {
+        self.backend.needs_polling()
+            || self.listeners.load(Ordering::Acquire) > 0 && self.ledger.outstanding() > 0
+    }
+
+    /// Has the keeper collect if nobody else does and somebody has to.
+    fn see_to_polling(&self) {
+        if self.needs_polling() {
+            let helm = lock(&self.helm);
+            if !helm.taken && helm.waiting.is_empty() {
+                self.wake_keeper();
+            }
+        }
+    }
+
+    fn wake_keeper(&self) {
+        if let Some(keeper) = &*lock(&self.keeper) {
+            keeper.unpark();
+        }
+    }
+
+    /// Collects what is there, without waiting, if nobody else collects.
+    pub(crate) fn look(&self) {
+        if !self.is_ours() || !self.take_helm(false) {
+            return;
+        }
+        self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
+        self.hand_over();
+    }
+
+    fn take_helm(&self, by_keeper: bool) -> bool {
+        let mut helm = lock(&self.helm);
+        if helm.taken || by_keeper && !helm.waiting.is_empty() {
+            return false;
+        }
+        helm.taken = true;
+        helm.by_keeper = by_keeper;
+        true
+    }
+
+    fn collect(&self, patience: Patience) {
+        let mut outcomes = Vec::new();
+        self.backend.poll(patience, &mut outcomes);
+        for outcome in outcomes {
+            self.ledger.settle(outcome);
+        }
+    }
+
+    /// Stops collecting; the next one begins.
+    fn hand_over(&self) {
+        let mut helm = lock(&self.helm);
+        helm.taken = false;
+        self.call_next(helm);
+    }
+
+    fn call_next(&self, mut helm: MutexGuard<'_, Helm>) {
+        if helm.taken {
+            return;
+        }
+        if let Some(next) = helm.waiting.pop_front() {
+            next.called.store(true, Ordering::Release);
+            next.thread.unpark();
+            return;
+        }
+        drop(helm);
+        if self.needs_polling() {
+            self.wake_keeper();
+        }
+    }
+
+    /// Waits until what is awaited has come, or `deadline` passes: false then.
+    ///
+    /// In a forked copy nothing comes, and this returns at once.
+    pub(crate) fn wait(&self, awaited: &dyn Awaited, deadline: Option<Instant>) -> bool {
+        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        loop {
+            if awaited.has_come() {
+                return true;
+            }
+            if is_late() || !self.is_ours() {
+                return false;
+            }
+            if self.take_helm(false) {
+                while !awaited.has_come() && !is_late() {
+                    self.collect(Patience { deadline, pieces: awaited.pieces() });
+                }
+                self.hand_over();
+                return awaited.has_come();
+            }
+            self.follow(awaited, deadline);
+        }
+    }
+
+    /// Waits while another thread collects, until that is this thread's to do.
+    fn follow(&self, awaited: &dyn Awaited, deadline: Option<Instant>) {
+        let me = Arc::new(Waiting { thread: thread::current(), called: AtomicBool::new(false) });
+        awaited.unpark(thread::current());
+        {
+            let mut helm = lock(&self.helm);
+            if !helm.taken {
+                return;
+            }
+            helm.waiting.push_back(Arc::clone(&me));
+            if helm.by_keeper {
+                self.backend.nudge(); // it gives way
+            }
+        }
+        while !me.called.load(Ordering::Acquire) && !awaited.has_come() {
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(left) if left.is_zero() => break,
+                Some(left) => thread::park_timeout(left),
+            }
+        }
+        let mut helm = lock(&self.helm);
+        helm.waiting.retain(|other| !Arc::ptr_eq(other, &me));
+        if me.called.load(Ordering::Acquire) && (awaited.has_come() || !self.may_wait(deadline)) {
+            // It was called and does not come: the next one is.
+            self.call_next(helm);
+        }
+    }
+
+    fn may_wait(&self, deadline: Option<Instant>) -> bool {
+        deadline.is_none_or(|deadline| Instant::now() < deadline)
+    }
+
+    /// Waits until nothing is outstanding and all workers are gone.
+    pub(crate) fn join(&self) -> Result<(), PoolError> {
+        if !self.is_ours() {
+            return Err(PoolError::NotOurs);
+        }
+        if !self.closed.load(Ordering::Acquire) {
+            return Err(PoolError::StillOpen);
+        }
+        self.wait(&Empty(&self.ledger), None);
+        self.end(End::Finish);
+        Ok(())
+    }
+
+    /// Ends it at once: what is not done is `Terminated`.
+    pub(crate) fn terminate(&self) {
+        self.close();
+        if self.is_ours() {
+            self.end(End::Terminate);
+        }
+    }
+
+    fn end(&self, how: End) {
+        self.ended.store(true, Ordering::Release);
+        self.backend.end(how);
+        // The outcomes that the end has decided, whoever collects them.
+        self.backend.nudge();
+        self.wait(&Empty(&self.ledger), None);
+        self.wake_keeper();
+    }
+}
+
+/// Nothing is outstanding.
+struct Empty<'a>(&'a Ledger);
+
+impl Awaited for Empty<'_> {
+    fn has_come(&self) -> bool {
+        self.0.outstanding() == 0
+    }
+
+    fn unpark(&self, thread: Thread) {
+        self.0.wake_when_empty(thread);
+    }
+
+    fn pieces(&self) -> u32 {
+        u32::MAX / 4
+    }
+}
+
+/// The keeper: sleeps until there is something to do that nobody else does.
+fn keep(engine: &Weak<Engine>) {
+    loop {
+        let again = {
+            let Some(engine) = engine.upgrade() else { return };
+            if !engine.is_ours() || engine.ended.load(Ordering::Acquire) {
+                return;
+            }
+            let again = engine.backend.tend();
+            if engine.needs_polling() && engine.take_helm(true) {
+                let patience = Patience { deadline: again, pieces: 1 };
+                while engine.needs_polling()
+                    && lock(&engine.helm).waiting.is_empty()
+                    && again.is_none_or(|again| Instant::now() < again)
+                    && !engine.backend.wants_tending()
+                    && !engine.ended.load(Ordering::Acquire)
+                {
+                    engine.collect(patience);
+                }
+                engine.hand_over();
+                continue;
+            }
+            again
+        };
+        match again.map(|again| again.saturating_duration_since(Instant::now())) {
+            None => thread::park(),
+            Some(left) => thread::park_timeout(left),
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("ledger", &self.ledger)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}

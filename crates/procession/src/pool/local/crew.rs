@@ -1,0 +1,512 @@
+//! The workers: started, watched, ended, replaced.
+//!
+//! A worker has a *place*, which is free again when the worker was buried, and one *lane* for each
+//! of its threads. A worker that dies is replaced by the engine's keeper. One that dies before it was
+//! ready, or does not start, is replaced later each time, and after a few times in a row never: then
+//! the pool has failed, with what was in the way.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use procession_shm::store::Store;
+use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
+use procession_sys::{BorrowedHandle, ExitStatus, Handle, borrow};
+
+use super::desk::Handles;
+use super::worker::{self, GO, Initializer, Orders, Passed, READY, WorkerEnd};
+use super::{Board, MOST_LANES, MOST_WORKERS};
+use crate::context::StartMethod;
+use crate::pool::backend::End;
+use crate::pool::{PoolError, TaskError};
+use crate::process::{Child, JoinError, Process};
+use crate::start::StartError;
+use crate::supervisor::{Record, Supervisor};
+
+/// What workers are like.
+#[derive(Debug)]
+pub(crate) struct CrewSettings {
+    pub(crate) workers: usize,
+    pub(crate) threads: usize,
+    pub(crate) name: String,
+    pub(crate) max_tasks: Option<u64>,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) start_method: Option<StartMethod>,
+    pub(crate) initializer: Option<Initializer>,
+}
+
+/// How many workers in a row may fail before they are ready.
+const FAILURES: u32 = 3;
+/// How many starts in a row may fail while there is no worker left.
+const FAILED_STARTS: u32 = 8;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a worker was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    TimedOut(Duration),
+    Cancelled,
+    /// It has written what no worker writes.
+    Garbage,
+}
+
+/// A worker that lives, or was not buried yet.
+pub(super) struct Member {
+    place: usize,
+    threads: usize,
+    child: Option<Child<WorkerEnd>>,
+    record: Arc<Record>,
+    wire: Wire,
+    store: Handle,
+    pub(super) tasks_done: u64,
+    /// It has begun to take tasks.
+    is_ready: bool,
+    killed: Option<(Why, Option<u64>)>,
+    leaving: bool,
+    /// Handles that came with outcomes, by the piece's turn.
+    received: HashMap<u64, Vec<Handle>>,
+}
+
+/// A worker that is dead, and what is to be said to those whose tasks it was at.
+#[derive(Debug)]
+pub(super) struct Dead {
+    place: usize,
+    threads: usize,
+    /// Why it was killed, and because of which piece.
+    pub(super) why: Option<(Why, Option<u64>)>,
+    pub(super) error: TaskError,
+    /// It failed before it could take tasks.
+    failed: Option<String>,
+}
+
+/// All workers of a pool.
+pub(super) struct Crew {
+    settings: Arc<CrewSettings>,
+    board: Arc<Board>,
+    members: Vec<Option<Member>>,
+    /// Places whose workers are being started.
+    starting: Vec<usize>,
+    /// How many workers there shall be.
+    target: usize,
+    deaths: Arc<Mutex<Vec<usize>>>,
+    on_death: Arc<dyn Fn() + Send + Sync>,
+    /// How many workers were ever named.
+    named: u64,
+    pub(super) restarts: u64,
+    failures: u32,
+    not_before: Option<Instant>,
+    failure: Option<String>,
+    over: Option<End>,
+}
+
+/// A worker that is about to be started.
+pub(super) struct Recruit {
+    place: usize,
+    name: String,
+    settings: Arc<CrewSettings>,
+    board: Arc<Board>,
+}
+
+/// Workers that were told to go.
+pub(super) struct Farewell(Vec<Arc<Record>>);
+
+impl Dead {
+    pub(super) fn has_lane(&self, lane: usize) -> bool {
+        lane / self.threads == self.place
+    }
+}
+
+impl Member {
+    pub(super) fn pid(&self) -> u32 {
+        self.record.process.pid()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    pub(super) fn has_lane(&self, lane: usize) -> bool {
+        lane / self.threads == self.place
+    }
+
+    pub(super) fn store(&self) -> BorrowedHandle<'_> {
+        borrow(&self.store)
+    }
+
+    /// Sends the handles that go with a piece; false if the worker does not take them.
+    pub(super) fn give_handles(&self, turn: u64, handles: &Handles) -> bool {
+        let handles: Vec<BorrowedHandle<'_>> = handles.iter().map(borrow).collect();
+        self.wire.try_send(&[&turn.to_ne_bytes()], &handles).is_ok()
+    }
+
+    /// Takes the handles that came with a piece's outcomes.
+    pub(super) fn received_handles(&mut self, turn: u64) -> Vec<Handle> {
+        self.read_wire();
+        self.received.remove(&turn).unwrap_or_default()
+    }
+
+    fn read_wire(&mut self) {
+        // As many messages as a wire holds, and no more: a hostile worker may go on for ever.
+        for _ in 0..10_000 {
+            let (mut buffer, mut handles) = ([0; 64], Vec::new());
+            match self.wire.receive(&mut buffer, &mut handles, false) {
+                Ok(1) if buffer[0] == READY => self.is_ready = true,
+                Ok(8) => {
+                    let turn = buffer.first_chunk().map_or(0, |turn| u64::from_ne_bytes(*turn));
+                    if self.received.len() < MAX_BYTES {
+                        self.received.insert(turn, handles);
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn kill(&mut self, why: Why, turn: Option<u64>) {
+        if self.killed.is_none() {
+            self.killed = Some((why, turn));
+            // If it is dead already, that is told in a moment.
+            let _ = self.record.process.kill();
+        }
+    }
+
+    /// What its death means.
+    fn examine(&mut self) -> Dead {
+        self.read_wire();
+        let pid = self.pid();
+        let exit = self.child.as_ref().and_then(Child::exit_status);
+        let exit = exit.unwrap_or_else(|| ExitStatus::from_code(0));
+        let died = TaskError::WorkerDied { pid, exit };
+        let (error, failed) = match self.child.take().map(Child::join) {
+            Some(Ok(WorkerEnd::Left)) | None => (died, None),
+            Some(Ok(WorkerEnd::Failed { message })) => (died, Some(message)),
+            Some(Err(JoinError::OutOfMemory { limit })) => {
+                (TaskError::MemoryLimit { pid, limit }, None)
+            }
+            // The program aborts on panics.
+            Some(Err(JoinError::Panicked { message, location, backtrace })) => {
+                (TaskError::Panicked { message, location, backtrace, worker: pid }, None)
+            }
+            Some(Err(error @ JoinError::Bootstrap { .. })) => (died, Some(error.to_string())),
+            Some(Err(_)) => (died, None),
+        };
+        let failed = failed.or_else(|| {
+            let unready = !self.is_ready && self.killed.is_none() && !self.leaving;
+            unready.then(|| format!("{error}, before it was ready"))
+        });
+        Dead { place: self.place, threads: self.threads, why: self.killed, error, failed }
+    }
+}
+
+impl Crew {
+    /// Starts all workers.
+    pub(super) fn start(
+        settings: CrewSettings,
+        board: Arc<Board>,
+        on_death: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Self, PoolError> {
+        check(settings.workers, settings.threads)?;
+        let mut crew = Self {
+            target: settings.workers,
+            settings: Arc::new(settings),
+            board,
+            members: Vec::new(),
+            starting: Vec::new(),
+            deaths: Arc::default(),
+            on_death,
+            named: 0,
+            restarts: 0,
+            failures: 0,
+            not_before: None,
+            failure: None,
+            over: None,
+        };
+        for _ in 0..crew.target {
+            let Ok(recruit) = crew.recruit() else { break };
+            match recruit.start() {
+                (place, Ok(member)) => crew.enlist((place, Ok(member))),
+                (_, Err(error)) => {
+                    crew.dismiss_all(End::Terminate).wait();
+                    return Err(error);
+                }
+            }
+        }
+        crew.restarts = 0;
+        Ok(crew)
+    }
+
+    /// How many tasks can run at a time.
+    pub(super) fn lanes(&self) -> usize {
+        self.target * self.settings.threads
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
+    /// What is in the way, if the pool cannot have workers any more.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.clone()
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().flatten().filter(|member| member.child.is_some())
+    }
+
+    pub(super) fn member_of(&mut self, lane: usize) -> Option<&mut Member> {
+        self.members.get_mut(lane / self.settings.threads)?.as_mut()
+    }
+
+    pub(super) fn kill_lane(&mut self, lane: usize, why: Why) {
+        if let Some(member) = self.member_of(lane) {
+            member.kill(why, None);
+        }
+    }
+
+    /// Kills the worker of a lane because of the piece that it took at `turn`.
+    pub(super) fn kill_lane_at(&mut self, lane: usize, why: Why, turn: u64) {
+        if let Some(member) = self.member_of(lane) {
+            member.kill(why, Some(turn));
+        }
+    }
+
+    pub(super) fn has_dead(&self) -> bool {
+        !self.deaths.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Takes those who have died since the last time. Each is to be buried.
+    pub(super) fn take_dead(&mut self) -> Vec<Dead> {
+        let places =
+            std::mem::take(&mut *self.deaths.lock().unwrap_or_else(PoisonError::into_inner));
+        places
+            .into_iter()
+            .filter_map(|place| Some(self.members.get_mut(place)?.as_mut()?.examine()))
+            .collect()
+    }
+
+    /// Forgets a dead worker, after its tasks were seen to.
+    pub(super) fn bury(&mut self, dead: &Dead) {
+        self.members[dead.place] = None;
+        match &dead.failed {
+            _ if self.over.is_some() => {}
+            None => (self.failures, self.not_before) = (0, None),
+            Some(message) => {
+                self.pause();
+                if self.failures >= FAILURES {
+                    self.fail(message.clone());
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self) {
+        self.not_before = Some(Instant::now() + SHORTEST_PAUSE * 2u32.pow(self.failures.min(7)));
+        self.failures += 1;
+    }
+
+    /// There will be no workers any more.
+    fn fail(&mut self, message: String) {
+        self.failure = Some(message);
+        for member in self.members.iter_mut().flatten() {
+            member.leaving = true;
+            let _ = member.record.process.kill();
+        }
+        (self.on_death)();
+    }
+
+    /// Tells whether a worker is to be started now.
+    pub(super) fn wants_tending(&self) -> bool {
+        self.is_short() && self.not_before.is_none_or(|time| time <= Instant::now())
+    }
+
+    fn is_short(&self) -> bool {
+        let there = self.members.iter().flatten().count() + self.starting.len();
+        there < self.target && self.over.is_none() && self.failure.is_none()
+    }
+
+    /// The next worker to be started; else when there may be one.
+    pub(super) fn recruit(&mut self) -> Result<Recruit, Option<Instant>> {
+        if !self.is_short() {
+            return Err(None);
+        }
+        if !self.wants_tending() {
+            return Err(self.not_before);
+        }
+        let is_free = |place: &usize| {
+            self.members.get(*place).is_none_or(Option::is_none) && !self.starting.contains(place)
+        };
+        let place = (0..).find(is_free).unwrap_or(0);
+        self.starting.push(place);
+        self.board.giver.welcome(place);
+        self.named += 1;
+        self.restarts += 1;
+        Ok(Recruit {
+            place,
+            name: format!("{}-{}", self.settings.name, self.named),
+            settings: Arc::clone(&self.settings),
+            board: Arc::clone(&self.board),
+        })
+    }
+
+    /// Takes in a worker that was started, or not.
+    pub(super) fn enlist(&mut self, (place, started): (usize, Result<Member, PoolError>)) {
+        self.starting.retain(|other| *other != place);
+        let member = match started {
+            Ok(member) => member,
+            Err(error) => {
+                self.restarts -= 1;
+                self.pause();
+                let alone = self.members.iter().flatten().count() == 0;
+                if alone && self.failures >= FAILED_STARTS {
+                    self.fail(error.to_string());
+                }
+                return;
+            }
+        };
+        if self.over.is_some() || self.failure.is_some() {
+            let _ = member.record.process.kill();
+            return;
+        }
+        let (deaths, on_death) = (Arc::clone(&self.deaths), Arc::clone(&self.on_death));
+        let record = Arc::clone(&member.record);
+        // If it is dead already, that is told in a moment.
+        let _ = member.wire.try_send(&[&[GO]], &[]);
+        if self.members.len() <= place {
+            self.members.resize_with(place + 1, || None);
+        }
+        self.members[place] = Some(member);
+        record.on_end(Box::new(move || {
+            deaths.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+            on_death();
+        }));
+    }
+
+    /// Changes how many workers there shall be. Those that are too many go after their tasks.
+    pub(super) fn resize(&mut self, workers: usize) -> Result<(), PoolError> {
+        check(workers, self.settings.threads)?;
+        self.target = workers;
+        let mut there: Vec<&mut Member> =
+            self.members.iter_mut().flatten().filter(|member| !member.leaving).collect();
+        while there.len() > workers
+            && let Some(member) = there.pop()
+        {
+            member.leaving = true;
+            self.board.giver.dismiss(member.place);
+        }
+        (self.on_death)(); // wakes the keeper, which starts those that are too few
+        Ok(())
+    }
+
+    /// Tells all workers to go: after their tasks, or at once.
+    pub(super) fn dismiss_all(&mut self, how: End) -> Farewell {
+        if self.over != Some(End::Terminate) {
+            self.over = Some(how);
+        }
+        self.board.giver.stop();
+        let members = self.members.iter_mut().flatten();
+        Farewell(
+            members
+                .map(|member| {
+                    member.leaving = true;
+                    if how == End::Terminate {
+                        let _ = member.record.process.kill();
+                    }
+                    Arc::clone(&member.record)
+                })
+                .collect(),
+        )
+    }
+}
+
+impl Farewell {
+    /// Waits until they are gone.
+    pub(super) fn wait(self) {
+        for record in self.0 {
+            // It can only fail in a forked copy, whose children these are not.
+            let _ = Supervisor::wait(&record, None);
+        }
+    }
+}
+
+impl Recruit {
+    /// Starts it.
+    pub(super) fn start(self) -> (usize, Result<Member, PoolError>) {
+        (self.place, self.try_start())
+    }
+
+    fn try_start(self) -> Result<Member, PoolError> {
+        let Self { place, name, settings, board } = self;
+        let resources =
+            |what: &'static str| move |error| PoolError::Start(StartError::resources(what, error));
+        let (ours, theirs) = Wire::pair().map_err(resources("make a worker's wire"))?;
+        let store = Store::new().map_err(resources("make a worker's memory"))?;
+        let lend = |handle: BorrowedHandle<'_>| {
+            handle.try_clone_to_owned().map(Passed).map_err(resources("pass on a handle"))
+        };
+        let orders = Orders {
+            slots: lend(board.giver.handle())?,
+            inputs: lend(board.inputs.handle())?,
+            outputs: lend(store.handle())?,
+            wire: lend(theirs.handle())?,
+            place,
+            threads: settings.threads,
+            max_tasks: settings.max_tasks,
+            initializer: settings
+                .initializer
+                .as_ref()
+                .map(Initializer::try_clone)
+                .transpose()
+                .map_err(resources("pass on a handle"))?,
+        };
+        drop(theirs);
+        let store = lend(store.handle())?.0;
+        let mut process = Process::new(worker::work, (orders,)).name(name).daemon(true);
+        if let Some(limit) = settings.memory_limit {
+            process = process.memory_limit(limit);
+        }
+        if let Some(method) = settings.start_method {
+            process = process.start_method(method);
+        }
+        let child = process.start().map_err(PoolError::Start)?;
+        Ok(Member {
+            place,
+            threads: settings.threads,
+            record: Arc::clone(child.record()),
+            child: Some(child),
+            wire: ours,
+            store,
+            tasks_done: 0,
+            is_ready: false,
+            killed: None,
+            leaving: false,
+            received: HashMap::new(),
+        })
+    }
+}
+
+fn check(workers: usize, threads: usize) -> Result<(), PoolError> {
+    if workers == 0 || threads == 0 {
+        return Err(PoolError::invalid(
+            "a pool without workers would never run a task: it needs at least one worker with one thread",
+        ));
+    }
+    let lanes = workers.checked_mul(threads);
+    if workers > MOST_WORKERS || lanes.is_none_or(|lanes| lanes > MOST_LANES) {
+        return Err(PoolError::invalid(format!(
+            "a pool of {workers} workers with {threads} threads each cannot be had: the most is \
+             {MOST_WORKERS} workers, and {MOST_LANES} threads in all"
+        )));
+    }
+    Ok(())
+}
+
+/// How many handles one task can carry.
+pub(crate) const TASK_HANDLES: usize = MAX_HANDLES;
+
+impl fmt::Debug for Crew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crew").field("target", &self.target).finish_non_exhaustive()
+    }
+}

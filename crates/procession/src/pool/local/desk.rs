@@ -1,0 +1,477 @@
+//! Pieces of work: which wait, which lie in a slot, and what comes of them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use procession_shm::slots::{Giver, Input, LARGE, Look, Offer, SLOTS};
+use procession_shm::store::{self, Block};
+use procession_sys::{Handle, clock};
+
+use super::Board;
+use super::crew::{Crew, Dead, Why};
+use crate::codec::DecodeError;
+use crate::pool::TaskError;
+use crate::pool::backend::{Outcome, Settled, Work};
+use crate::pool::record;
+
+/// What is left of a piece of work.
+#[derive(Debug)]
+struct Piece {
+    work: Work,
+    /// Where in the work's bytes the first item that is left begins.
+    start: usize,
+    left: u32,
+    /// How often the first item that is left may still run again.
+    retries: u32,
+}
+
+/// A piece in a slot.
+#[derive(Debug)]
+struct Placed {
+    piece: Piece,
+    turn: u64,
+    /// How many bytes of the slot's area are input.
+    input: usize,
+    block: Option<Block>,
+    handles_given: bool,
+    /// When it came there, if it has a time limit.
+    at: Option<Instant>,
+}
+
+/// All pieces of work of a pool.
+#[derive(Debug)]
+pub(super) struct Desk {
+    board: Arc<Board>,
+    pending: VecDeque<Piece>,
+    placed: Vec<Option<Placed>>,
+    free: Vec<usize>,
+    /// Which slot a piece lies in, for pieces that can be cancelled or limited.
+    turns: u64,
+    count: usize,
+    /// How many of those in slots have a time limit.
+    timed: usize,
+    changed: Vec<usize>,
+    records: Vec<u8>,
+}
+
+impl Piece {
+    /// The bytes that go to a worker: the function's name, and the items that are left.
+    fn parts(&self) -> [&[u8]; 2] {
+        [&self.work.function, &self.work.items[self.start..]]
+    }
+
+    /// Goes on to the item after the next `count`.
+    fn skip(&mut self, count: u32) {
+        for _ in 0..count {
+            let Some((length, _)) = self.work.items[self.start..].split_first_chunk::<4>() else {
+                break;
+            };
+            self.start += 4 + u32::from_ne_bytes(*length) as usize;
+        }
+        self.left -= count;
+        if count > 0 {
+            self.retries = self.work.retries;
+        }
+    }
+}
+
+impl Desk {
+    pub(super) fn new(board: Arc<Board>) -> Self {
+        Self {
+            board,
+            pending: VecDeque::new(),
+            placed: (0..SLOTS).map(|_| None).collect(),
+            // The one that was freed last is warm.
+            free: (0..SLOTS).rev().collect(),
+            turns: 0,
+            count: 0,
+            timed: 0,
+            changed: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    fn giver(&self) -> &Giver {
+        &self.board.giver
+    }
+
+    pub(super) fn submit(&mut self, work: Vec<Work>) {
+        self.pending.extend(work.into_iter().map(|work| Piece {
+            start: 0,
+            left: work.count,
+            retries: work.retries,
+            work,
+        }));
+    }
+
+    /// Settles work that is not taken on.
+    pub(super) fn refuse(&mut self, work: Work, error: &TaskError, outcomes: &mut Vec<Outcome>) {
+        let settled = Settled::AllFailed(error.clone());
+        outcomes.push(Outcome { number: work.number, settled });
+    }
+
+    /// How many pieces lie in slots.
+    pub(super) fn placed(&self) -> u32 {
+        self.count as u32
+    }
+
+    /// Tells whether somebody has to look now and then: work that found no slot goes on only then,
+    /// and so does what a time limit is for.
+    pub(super) fn needs_polling(&self) -> bool {
+        !self.pending.is_empty() || self.timed > 0
+    }
+
+    /// How many pieces wait, and how many are at work.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let running = self.busy_lanes().len();
+        (self.pending.len() + self.count - running.min(self.count), running)
+    }
+
+    /// The lanes that are at a piece.
+    pub(super) fn busy_lanes(&self) -> Vec<usize> {
+        let look = |(slot, placed): (usize, &Option<Placed>)| match self
+            .giver()
+            .look(slot, placed.as_ref()?.turn)
+        {
+            Look::Taken { lane } => Some(lane),
+            _ => None,
+        };
+        self.placed.iter().enumerate().filter_map(look).collect()
+    }
+
+    /// Places pieces that wait, as long as slots are free. So many lie in slots that no lane waits
+    /// for the next one, and so few that a slot is warm when it is used again.
+    pub(super) fn place(&mut self, lanes: usize) {
+        let most = (lanes * 32).clamp(128, SLOTS);
+        let mut new = 0;
+        while self.count < most
+            && let Some(slot) = self.free.pop()
+        {
+            let Some(piece) = self.pending.pop_front() else {
+                self.free.push(slot);
+                break;
+            };
+            match self.put(slot, piece) {
+                Ok(()) => new += 1,
+                Err(piece) => {
+                    // No memory: what is in slots brings some back when it is done.
+                    self.free.push(slot);
+                    self.pending.push_front(piece);
+                    break;
+                }
+            }
+        }
+        if new > 0 {
+            self.giver().wake_takers(new);
+        }
+    }
+
+    fn put(&mut self, slot: usize, piece: Piece) -> Result<(), Piece> {
+        self.turns += 1;
+        let board = Arc::clone(&self.board);
+        let parts = piece.parts();
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut large = piece.left > 1 || !Giver::fits(length, false);
+        // Without memory for a large area a small one will do: outputs then come one by one.
+        large &= board.giver.back(slot).is_ok();
+        let fits = Giver::fits(length, large);
+        let block = if fits { None } else { board.inputs.put(&parts).ok() };
+        let input = match (&block, fits) {
+            (_, true) => Input::Bytes(&parts),
+            (Some(block), false) => Input::Stored(*block),
+            (None, false) => return Err(piece),
+        };
+        let timed = piece.work.timeout.is_some();
+        let offer = Offer {
+            input,
+            items: piece.left,
+            large,
+            timed,
+            handles: !piece.work.handles.is_empty(),
+        };
+        board.giver.offer(slot, self.turns, offer);
+        self.count += 1;
+        self.timed += usize::from(timed);
+        self.placed[slot] = Some(Placed {
+            input: if fits { length } else { 0 },
+            piece,
+            turn: self.turns,
+            block,
+            handles_given: false,
+            at: timed.then(Instant::now),
+        });
+        Ok(())
+    }
+
+    /// Takes a piece out of its slot, which is free afterwards.
+    fn take_out(&mut self, slot: usize) -> Option<Piece> {
+        let placed = self.placed[slot].take()?;
+        self.giver().release(slot);
+        if let Some(block) = placed.block {
+            self.board.inputs.free(block);
+        }
+        self.free.push(slot);
+        self.count -= 1;
+        self.timed -= usize::from(placed.piece.work.timeout.is_some());
+        Some(placed.piece)
+    }
+
+    /// Looks at the slots that workers have said something of.
+    pub(super) fn collect(&mut self, crew: &mut Crew, outcomes: &mut Vec<Outcome>) {
+        let mut changed = std::mem::take(&mut self.changed);
+        self.giver().changed(|slot| changed.push(slot));
+        for slot in changed.drain(..) {
+            let Some(placed) = &self.placed[slot] else { continue };
+            match self.giver().look(slot, placed.turn) {
+                Look::Answered { lane } => self.finish(slot, lane, crew, outcomes),
+                Look::Taken { lane } => self.give_handles(slot, lane, crew),
+                Look::Offered => {}
+                Look::Garbage => self.discard(slot, outcomes),
+            }
+        }
+        self.changed = changed;
+    }
+
+    /// Collects what a lane has answered; what it has left of the piece waits again.
+    fn finish(&mut self, slot: usize, lane: usize, crew: &mut Crew, outcomes: &mut Vec<Outcome>) {
+        let done = self.collect_outputs(slot, lane, crew, outcomes);
+        let Some(mut piece) = self.take_out(slot) else { return };
+        piece.skip(done);
+        if done == 0 {
+            // An honest worker does one item at least.
+            outcomes.push(fail(&mut piece, garbage("it has answered without an outcome")));
+            crew.kill_lane(lane, Why::Garbage);
+        }
+        if piece.left > 0 {
+            self.pending.push_front(piece);
+        }
+    }
+
+    /// Collects the outcomes of items that are done, and returns how many.
+    fn collect_outputs(
+        &mut self,
+        slot: usize,
+        lane: usize,
+        crew: &mut Crew,
+        outcomes: &mut Vec<Outcome>,
+    ) -> u32 {
+        let Some(placed) = &self.placed[slot] else { return 0 };
+        let said = self.giver().done(slot).min(placed.piece.left);
+        let mut records = std::mem::take(&mut self.records);
+        records.clear();
+        let stored = self.giver().outputs(slot, placed.input, &mut records);
+        let (number, turn) = (placed.piece.work.number, placed.turn);
+        let Some(member) = crew.member_of(lane) else { return 0 };
+        if let Some(block) = stored {
+            // If it cannot be read, its record is missing, and is found to be.
+            let _ = store::read(member.store(), block, &mut records);
+        }
+        let (mut rest, mut done, mut carries) = (&*records, 0, false);
+        while done < said
+            && let Some(record) = record::take(&mut rest)
+        {
+            done += 1;
+            carries |= record.has_handles();
+        }
+        if done > 0 {
+            member.tasks_done += u64::from(done);
+            let handles = if carries { member.received_handles(turn) } else { Vec::new() };
+            let used = records.len() - rest.len();
+            let worker = member.pid();
+            let settled =
+                Settled::Ran { records: records[..used].to_vec(), count: done, handles, worker };
+            outcomes.push(Outcome { number, settled });
+        }
+        if done < said {
+            crew.kill_lane(lane, Why::Garbage);
+        }
+        self.records = records;
+        self.records.shrink_to(4 * LARGE);
+        done
+    }
+
+    /// A slot says what no worker says: somebody has scribbled over it.
+    fn discard(&mut self, slot: usize, outcomes: &mut Vec<Outcome>) {
+        if let Some(mut piece) = self.take_out(slot) {
+            outcomes.push(fail(&mut piece, garbage("a worker has written over its slot")));
+            if piece.left > 0 {
+                self.pending.push_front(piece);
+            }
+        }
+    }
+
+    /// A lane has taken a piece with handles, and asks for them.
+    fn give_handles(&mut self, slot: usize, lane: usize, crew: &mut Crew) {
+        let Some(placed) = &mut self.placed[slot] else { return };
+        if placed.piece.work.handles.is_empty() || placed.handles_given {
+            return;
+        }
+        placed.handles_given = true;
+        let given = crew
+            .member_of(lane)
+            .is_some_and(|member| member.give_handles(placed.turn, &placed.piece.work.handles));
+        if !given {
+            crew.kill_lane(lane, Why::Garbage); // it does not read what it has asked for
+        }
+    }
+
+    /// Sees to what a dead worker was at: what it has done counts, one item is hurt, the rest waits
+    /// again.
+    pub(super) fn bury(&mut self, dead: &Dead, crew: &mut Crew, outcomes: &mut Vec<Outcome>) {
+        for slot in 0..SLOTS {
+            let Some(placed) = &self.placed[slot] else { continue };
+            let turn = placed.turn;
+            match self.giver().look(slot, turn) {
+                Look::Answered { lane } if dead.has_lane(lane) => {
+                    self.finish(slot, lane, crew, outcomes);
+                }
+                Look::Taken { lane } if dead.has_lane(lane) => {
+                    let done = self.collect_outputs(slot, lane, crew, outcomes);
+                    let Some(mut piece) = self.take_out(slot) else { continue };
+                    piece.skip(done);
+                    if piece.left > 0 {
+                        self.hurt(&mut piece, dead, turn, outcomes);
+                    }
+                    if piece.left > 0 {
+                        self.pending.push_front(piece);
+                    }
+                }
+                Look::Garbage => self.discard(slot, outcomes),
+                // The entry may be lost, if the dead one has scribbled: once more does no harm.
+                Look::Offered => self.giver().enter(slot, turn),
+                Look::Answered { .. } | Look::Taken { .. } => {}
+            }
+        }
+        self.giver().wake_takers(SLOTS);
+        crew.bury(dead);
+    }
+
+    /// The item that a worker was at when it died: it runs again, or has failed.
+    fn hurt(&self, piece: &mut Piece, dead: &Dead, turn: u64, outcomes: &mut Vec<Outcome>) {
+        let error = match dead.why {
+            Some((Why::Cancelled, at)) if at == Some(turn) => {
+                let settled = Settled::AllFailed(TaskError::Cancelled);
+                outcomes.push(Outcome { number: piece.work.number, settled });
+                piece.left = 0;
+                return;
+            }
+            Some((Why::TimedOut(after), at)) if at == Some(turn) => TaskError::TimedOut { after },
+            Some((Why::Garbage, _)) => garbage("its worker has written no outcomes"),
+            _ => dead.error.clone(),
+        };
+        if piece.retries > 0 {
+            piece.retries -= 1;
+            return;
+        }
+        outcomes.push(fail(piece, error));
+    }
+
+    /// Gives up pieces: those that wait at once, those that run with their workers.
+    pub(super) fn cancel(&mut self, numbers: &[u64], crew: &mut Crew, outcomes: &mut Vec<Outcome>) {
+        let mut wanted: HashMap<u64, ()> = numbers.iter().map(|number| (*number, ())).collect();
+        self.pending.retain(|piece| {
+            let gone = wanted.remove(&piece.work.number).is_some();
+            if gone {
+                let settled = Settled::AllFailed(TaskError::Cancelled);
+                outcomes.push(Outcome { number: piece.work.number, settled });
+            }
+            !gone
+        });
+        for slot in 0..SLOTS {
+            let Some(placed) = &self.placed[slot] else { continue };
+            if wanted.remove(&placed.piece.work.number).is_none() {
+                continue;
+            }
+            let turn = placed.turn;
+            if self.giver().withdraw(slot, turn) {
+                if let Some(piece) = self.take_out(slot) {
+                    let settled = Settled::AllFailed(TaskError::Cancelled);
+                    outcomes.push(Outcome { number: piece.work.number, settled });
+                }
+            } else if let Look::Taken { lane } = self.giver().look(slot, turn) {
+                crew.kill_lane_at(lane, Why::Cancelled, turn);
+            }
+        }
+    }
+
+    /// Ends workers that are at an item for longer than it may take.
+    pub(super) fn enforce_limits(&mut self, crew: &mut Crew) {
+        if self.timed == 0 {
+            return;
+        }
+        let now = clock::now();
+        for slot in 0..SLOTS {
+            let Some((placed, after)) = self.limited(slot) else { continue };
+            if let Look::Taken { lane } = self.giver().look(slot, placed.turn)
+                && self.left(slot, placed, after, now).is_zero()
+            {
+                crew.kill_lane_at(lane, Why::TimedOut(after), placed.turn);
+            }
+        }
+    }
+
+    fn limited(&self, slot: usize) -> Option<(&Placed, Duration)> {
+        let placed = self.placed[slot].as_ref()?;
+        Some((placed, placed.piece.work.timeout?))
+    }
+
+    /// How long the item that a slot's lane is at may still take.
+    fn left(&self, slot: usize, placed: &Placed, after: Duration, now: u64) -> Duration {
+        // What a worker says of its beginning is believed only as far as it can be true.
+        let began = match self.giver().began(slot) {
+            0 => return after,
+            began => {
+                let since = placed.at.map_or(Duration::ZERO, |at| at.elapsed());
+                Duration::from_nanos(now.saturating_sub(began)).min(since)
+            }
+        };
+        after.saturating_sub(began)
+    }
+
+    /// When a time limit may have passed, at the earliest.
+    pub(super) fn next_limit(&self) -> Option<Instant> {
+        if self.timed == 0 {
+            return None;
+        }
+        let (now, instant) = (clock::now(), Instant::now());
+        (0..SLOTS)
+            .filter_map(|slot| {
+                let (placed, after) = self.limited(slot)?;
+                let left = self.left(slot, placed, after, now);
+                // A worker that was killed for it is about to be buried.
+                instant.checked_add(left.max(Duration::from_millis(1)))
+            })
+            .min()
+    }
+
+    /// Settles everything with the same error.
+    pub(super) fn fail_all(&mut self, error: &TaskError, outcomes: &mut Vec<Outcome>) {
+        let pending = std::mem::take(&mut self.pending);
+        let placed: Vec<usize> = (0..SLOTS).filter(|slot| self.placed[*slot].is_some()).collect();
+        let placed: Vec<Piece> =
+            placed.into_iter().filter_map(|slot| self.take_out(slot)).collect();
+        for piece in placed.into_iter().chain(pending) {
+            let settled = Settled::AllFailed(error.clone());
+            outcomes.push(Outcome { number: piece.work.number, settled });
+        }
+    }
+}
+
+/// Settles the first item that is left of a piece.
+fn fail(piece: &mut Piece, error: TaskError) -> Outcome {
+    let number = piece.work.number;
+    piece.skip(1);
+    Outcome { number, settled: Settled::Failed(error) }
+}
+
+fn garbage(what: &str) -> TaskError {
+    TaskError::Decode(DecodeError::from_parts(
+        "the outcome".to_owned(),
+        "a task".to_owned(),
+        what.to_owned(),
+    ))
+}
+
+/// Handles that go with one piece of work, to be sent.
+pub(super) type Handles = [Handle];

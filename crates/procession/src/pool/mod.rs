@@ -1,0 +1,36 @@
+//! A pool of processes.
+//!
+//! ```text
+//!   typed, options, imap ──► submit ──► engine ──► backend (seam) ◄── local
+//!   result, map_result ◄─── batch ◄─── ledger ◄────┘                   ├ desk: pieces and slots
+//!                                                                      ├ crew: workers
+//!                                                                      └ worker: in the child
+//! ```
+//!
+//! Faces are typed; everything from `engine` down carries bytes.
+
+mod backend;
+mod batch;
+mod builder;
+mod callbacks;
+mod engine;
+mod errors;
+mod imap;
+mod ledger;
+mod local;
+mod map_result;
+mod options;
+mod record;
+mod result;
+mod stats;
+mod submit;
+mod typed;
+
+pub use builder::PoolBuilder;
+pub use errors::{PoolError, ResultTimeoutError, SubmitError, TaskError};
+pub use imap::Imap;
+pub use map_result::MapResult;
+pub use options::TaskOptions;
+pub use result::AsyncResult;
+pub use stats::{PoolStats, WorkerStats};
+pub use typed::Pool;

@@ -1,0 +1,142 @@
+//! Records: what a worker writes of each item that has run.
+//!
+//! ```text
+//! 0        4      5
+//! | length | kind | bytes … |      kind's top bit: handles came with it
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use super::TaskError;
+use crate::codec::{DecodeError, EncodeError};
+
+pub(crate) const HEADER: usize = 5;
+/// Set in a kind: handles came with the item's value.
+pub(crate) const HAS_HANDLES: u8 = 0x80;
+
+/// What a record's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The encoded value.
+    Value = 0,
+    /// A [`Panicked`].
+    Panicked = 1,
+    /// A [`Refused`]: the arguments are not what the function takes.
+    Arguments = 2,
+    /// A [`Refused`]: the result does not encode, or cannot be stored.
+    Result = 3,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Panicked {
+    pub(crate) message: String,
+    pub(crate) location: String,
+    pub(crate) backtrace: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    pub(crate) what: String,
+    pub(crate) type_name: String,
+    pub(crate) reason: String,
+}
+
+/// The bytes in front of a record's own.
+pub(crate) fn header(kind: u8, length: usize) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    // A longer value does not get here: it is refused when it is stored.
+    header[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
+    header[4] = kind;
+    header
+}
+
+/// A record as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    kind: u8,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Takes one record from the front of `bytes`; `None` when no whole one is there.
+pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
+    let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
+    let [a, b, c, d, kind] = *header;
+    let length = usize::try_from(u32::from_ne_bytes([a, b, c, d])).ok()?;
+    let (record, rest) = rest.split_at_checked(length)?;
+    *bytes = rest;
+    Some(Record { kind, bytes: record })
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn has_handles(&self) -> bool {
+        self.kind & HAS_HANDLES != 0
+    }
+
+    /// The value's bytes, or what it failed with.
+    pub(crate) fn value(self, worker: u32) -> Result<&'a [u8], TaskError> {
+        let garbage = |what: &str| {
+            let reason = format!("worker {worker} has written what is no outcome: {what}");
+            TaskError::Decode(DecodeError::from_parts(
+                "the outcome".into(),
+                "a task".into(),
+                reason,
+            ))
+        };
+        let refused = |bytes| {
+            postcard::from_bytes::<Refused>(bytes).map_err(|error| garbage(&error.to_string()))
+        };
+        match self.kind & !HAS_HANDLES {
+            kind if kind == Kind::Value as u8 => Ok(self.bytes),
+            kind if kind == Kind::Panicked as u8 => {
+                Err(match postcard::from_bytes::<Panicked>(self.bytes) {
+                    Ok(Panicked { message, location, backtrace }) => {
+                        TaskError::Panicked { message, location, backtrace, worker }
+                    }
+                    Err(error) => garbage(&error.to_string()),
+                })
+            }
+            kind if kind == Kind::Arguments as u8 => Err(match refused(self.bytes) {
+                Ok(Refused { what, type_name, reason }) => {
+                    TaskError::Decode(DecodeError::from_parts(what, type_name, reason))
+                }
+                Err(garbage) => garbage,
+            }),
+            kind if kind == Kind::Result as u8 => Err(match refused(self.bytes) {
+                Ok(Refused { what, type_name, reason }) => {
+                    TaskError::Encode(EncodeError::from_parts(what, type_name, reason))
+                }
+                Err(garbage) => garbage,
+            }),
+            kind => Err(garbage(&format!("kind {kind}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_taken_whole_or_not_at_all() {
+        let mut bytes = Vec::new();
+        for (kind, text) in [(Kind::Value, "abc"), (Kind::Value, "")] {
+            bytes.extend(header(kind as u8, text.len()));
+            bytes.extend(text.as_bytes());
+        }
+        bytes.extend([9, 0, 0, 0, 0, 1]);
+        let mut rest = &*bytes;
+        let values = [take(&mut rest), take(&mut rest)]
+            .map(|record| record.expect("a record").value(1).expect("a value").to_vec());
+        assert_eq!(values, [b"abc".to_vec(), Vec::new()]);
+        assert!(take(&mut rest).is_none(), "the last one is cut off");
+        assert_eq!(rest.len(), 6);
+    }
+
+    #[test]
+    fn garbage_is_an_error_that_names_the_worker() {
+        for kind in [1, 2, 3, 4, 0x7f] {
+            let error = Record { kind, bytes: &[0xff; 3] }.value(77).expect_err("garbage");
+            assert!(error.to_string().contains("77"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! From arguments to pieces of work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_sys::Handle;
+use serde::Serialize;
+
+use super::TaskError;
+use super::backend::Work;
+use super::batch::{Batch, BatchSink};
+use super::engine::Engine;
+use super::ledger::Sink;
+use super::local::TASK_HANDLES;
+use super::result::{AsyncResult, Cell, CellSink};
+use crate::codec::arguments_sealed::Encoding;
+use crate::codec::{Arguments, EncodeError, Encoded};
+use crate::target::{self, NAME_BYTES, Target};
+
+/// Up to this many bytes of arguments make one piece, if nobody has said how many items shall.
+const LONGEST_PIECE: usize = 24 * 1024;
+/// How many pieces are handed over at a time, or how many bytes, whichever comes first: one by one
+/// they would wake a worker each, and all at once the first would wait for the last.
+const PIECES: usize = 32;
+const BYTES: usize = 8 * 1024;
+
+/// What is the same for some tasks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    pub(super) timeout: Option<Duration>,
+    pub(super) retries: u32,
+}
+
+/// A function as pieces of work name it: the length of its name, and that.
+pub(super) fn function<F, Args>() -> Result<Arc<[u8]>, TaskError>
+where
+    F: Target<Args>,
+    Args: Arguments,
+    F::Output: Serialize,
+{
+    let name = target::name_function::<F, Args>()
+        .map_err(|error| TaskError::Invalid { message: error.to_string() })?;
+    let mut bytes = [0; 4 + NAME_BYTES];
+    let (length, rest) = bytes.split_at_mut(4);
+    length.copy_from_slice(&(NAME_BYTES as u32).to_ne_bytes());
+    rest.copy_from_slice(&name.to_bytes());
+    Ok(Arc::new(bytes))
+}
+
+/// Encodes one call's arguments behind `items`: their length, then they. Returns their handles.
+fn encode<Args: Arguments>(args: &Args, items: &mut Vec<u8>) -> Result<Vec<Handle>, TaskError> {
+    let before = items.len();
+    items.extend([0; 4]);
+    let mut encoded = Encoded { bytes: std::mem::take(items), handles: Vec::new() };
+    let result = args.encode(&mut Encoding(&mut encoded));
+    *items = encoded.bytes;
+    let length = items.len() - before - 4;
+    let refused = |reason: String| EncodeError::new::<Args>("the arguments", reason);
+    let result = result.and_then(|()| match u32::try_from(length) {
+        Ok(length) if encoded.handles.len() <= TASK_HANDLES => Ok(length),
+        Ok(_) => Err(refused(format!(
+            "they carry {} handles; the most is {TASK_HANDLES}",
+            encoded.handles.len()
+        ))),
+        Err(_) => Err(refused(format!("{length} bytes are more than 4 GiB"))),
+    });
+    match result {
+        Ok(length) => {
+            items[before..before + 4].copy_from_slice(&length.to_ne_bytes());
+            Ok(encoded.handles)
+        }
+        Err(error) => {
+            items.truncate(before);
+            Err(TaskError::Encode(error))
+        }
+    }
+}
+
+/// Submits one call.
+pub(super) fn one<F, Args>(
+    engine: &Arc<Engine>,
+    args: &Args,
+    limits: Limits,
+) -> Result<AsyncResult<F::Output>, TaskError>
+where
+    F: Target<Args>,
+    Args: Arguments,
+    F::Output: Serialize,
+{
+    if !engine.is_open() {
+        return Err(TaskError::Closed);
+    }
+    let function = function::<F, Args>()?;
+    let cell = Cell::new(engine);
+    let sink = Arc::new(CellSink(Arc::clone(&cell)));
+    let mut items = Vec::with_capacity(64);
+    match encode(args, &mut items) {
+        Ok(handles) => {
+            let number = engine.ledger.open(sink, 0, 1);
+            cell.set_number(number);
+            let Limits { timeout, retries } = limits;
+            let work = Work { number, function, items, count: 1, handles, timeout, retries };
+            engine.submit(vec![work]);
+        }
+        Err(error) => engine.refuse(sink, 0, error),
+    }
+    Ok(AsyncResult::new(cell, Arc::clone(engine)))
+}
+
+/// Submits calls of one function, some to a piece.
+pub(super) struct Many<'a> {
+    engine: &'a Arc<Engine>,
+    batch: &'a Arc<Batch>,
+    sink: Arc<dyn Sink>,
+    function: Arc<[u8]>,
+    limits: Limits,
+    /// How many items make a piece, and how many bytes at the most.
+    items: u32,
+    bytes: usize,
+    /// The piece that is being made: how many items, and their bytes.
+    count: u32,
+    encoded: Vec<u8>,
+    ready: Vec<Work>,
+    ready_bytes: usize,
+}
+
+impl<'a> Many<'a> {
+    /// `chunk` is the user's own choice of how many items make a piece; without, it is a guess from
+    /// how many items there are.
+    pub(super) fn new(
+        engine: &'a Arc<Engine>,
+        batch: &'a Arc<Batch>,
+        function: Arc<[u8]>,
+        limits: Limits,
+        chunk: Option<u32>,
+        known: usize,
+    ) -> Self {
+        // As CPython's: about four pieces for each worker, so that the last ones even out.
+        let guess = known.div_ceil(engine.backend().width().max(1) * 4).max(1);
+        Self {
+            engine,
+            batch,
+            sink: Arc::new(BatchSink(Arc::clone(batch))),
+            function,
+            limits,
+            items: chunk.unwrap_or(u32::try_from(guess).unwrap_or(u32::MAX)),
+            bytes: if chunk.is_some() { usize::MAX } else { LONGEST_PIECE },
+            count: 0,
+            encoded: Vec::new(),
+            ready: Vec::new(),
+            ready_bytes: 0,
+        }
+    }
+
+    /// Adds one call.
+    pub(super) fn push<Args: Arguments>(&mut self, args: &Args) {
+        let before = self.encoded.len();
+        match encode(args, &mut self.encoded) {
+            Ok(handles) if handles.is_empty() => {
+                self.count += 1;
+                if self.count >= self.items || self.encoded.len() >= self.bytes {
+                    self.cut(Vec::new());
+                }
+            }
+            // What carries handles is a piece of its own.
+            Ok(handles) => {
+                let own = self.encoded.split_off(before);
+                self.cut(Vec::new());
+                (self.count, self.encoded) = (1, own);
+                self.cut(handles);
+            }
+            Err(error) => {
+                // Items of a piece follow each other: this one is left out.
+                self.cut(Vec::new());
+                let index = self.batch.grow(1);
+                self.engine.refuse(Arc::clone(&self.sink), index, error);
+            }
+        }
+    }
+
+    /// Ends the piece that is being made.
+    fn cut(&mut self, handles: Vec<Handle>) {
+        if self.count == 0 {
+            return;
+        }
+        let first = self.batch.grow(self.count as usize);
+        let number = self.engine.ledger.open(Arc::clone(&self.sink), first, self.count);
+        self.batch.state().numbers.push(number);
+        let items = std::mem::take(&mut self.encoded);
+        self.encoded.reserve(items.len());
+        self.ready_bytes += items.len();
+        let Limits { timeout, retries } = self.limits;
+        let function = Arc::clone(&self.function);
+        let count = std::mem::take(&mut self.count);
+        self.ready.push(Work { number, function, items, count, handles, timeout, retries });
+        if self.ready.len() >= PIECES || self.ready_bytes >= BYTES {
+            self.ready_bytes = 0;
+            self.engine.submit_some(std::mem::take(&mut self.ready));
+        }
+    }
+
+    /// Submits what has not been.
+    pub(super) fn finish(mut self) {
+        self.cut(Vec::new());
+        self.engine.submit(std::mem::take(&mut self.ready));
+    }
+}
