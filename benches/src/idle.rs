@@ -55,6 +55,24 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<f64>, Box<dyn Error>> {
     Ok(numbers)
 }
 
+/// Ticks and wake-ups of some processes during `time`, and the most private memory of one, in MiB.
+pub(crate) fn over(pids: &[u32], time: Duration) -> Result<(f64, f64, f64), Box<dyn Error>> {
+    let sum = || {
+        pids.iter().try_fold((0.0, 0.0), |(ticks, wakes), &pid| {
+            let activity = activity(pid)?;
+            Some((ticks + activity.ticks, wakes + activity.wakes))
+        })
+    };
+    let before = sum().ok_or("a process has gone")?;
+    sleep(time);
+    let after = sum().ok_or("a process has gone")?;
+    let mut most: f64 = 0.0;
+    for &pid in pids {
+        most = most.max(private_mebibytes(pid)?);
+    }
+    Ok((after.0 - before.0, after.1 - before.1, most))
+}
+
 fn wait_for_end(receiver: Receiver<()>) {
     // The only thing that can come is `Closed`.
     let _ = receiver.recv();

@@ -1,7 +1,7 @@
 //! Procession's times beside the system's own and its peers', as Markdown tables.
 //!
 //! ```text
-//! cargo xtask bench [--quick] [start | pipe | lock | idle]
+//! cargo xtask bench [--quick] [start | pipe | lock | pool | idle]
 //! ```
 //!
 //! Every number comes from a process of its own: this program again, with the row as its
@@ -18,6 +18,8 @@ mod measure;
 mod pipe;
 #[cfg(target_os = "linux")]
 mod pipe_peers;
+#[cfg(target_os = "linux")]
+mod pool;
 #[cfg(target_os = "linux")]
 mod row;
 #[cfg(target_os = "linux")]
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
         ["--quick", section] => row::tables(true, section),
         [section] => row::tables(false, section),
         _ => {
-            eprintln!("usage: procession-benches [--quick] [start | pipe | lock | idle]");
+            eprintln!("usage: procession-benches [--quick] [start | pipe | lock | pool | idle]");
             ExitCode::from(2)
         }
     }

@@ -10,10 +10,11 @@ use crate::row::{self, ratio, shown};
 use crate::system;
 
 /// The rows: what is asked for, and how the table calls it. The first is the base of the ratios.
-const ROWS: [(&str, &str); 6] = [
+const ROWS: [(&str, &str); 7] = [
     ("socketpair", "a raw socket pair"),
     ("procession", "**procession, `pipe::<Vec<u8>>`**"),
     ("queue", "**procession, `Queue::<Vec<u8>>`**"),
+    ("queue-many", "**procession, `Queue::<Vec<u8>>`, up to 64 at once**"),
     ("ipc-bytes", "ipc-channel 0.23.1, bytes"),
     ("ipc-typed", "ipc-channel 0.23.1, `Vec<u8>`"),
     ("crossbeam", "crossbeam-channel (one process, moves a pointer)"),

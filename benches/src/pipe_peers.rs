@@ -32,6 +32,12 @@ pub(crate) fn connect(what: &str, duty: Duty) -> Result<Box<dyn End>, Box<dyn Er
             child.daemon(true).start()?;
             Box::new(Queues { to: out, from: back, messages })
         }
+        "queue-many" => {
+            let (out, back) = (Queue::unbounded()?, Queue::unbounded()?);
+            let child = Process::new(serve_batches, (duty, back.clone(), out.clone()));
+            child.daemon(true).start()?;
+            Box::new(Batches::new(out, back, messages))
+        }
         "ipc-bytes" => {
             let ((to_far, from_near), (to_near, from_far)) =
                 (ipc::bytes_channel()?, ipc::bytes_channel()?);
@@ -75,6 +81,10 @@ fn serve_ours(duty: Duty, connection: Connection<Vec<u8>>) {
 
 fn serve_queues(duty: Duty, to: Queue<Vec<u8>>, from: Queue<Vec<u8>>) {
     serve(duty, &mut Queues { to, from, messages: Messages::new(duty) });
+}
+
+fn serve_batches(duty: Duty, to: Queue<Vec<u8>>, from: Queue<Vec<u8>>) {
+    serve(duty, &mut Batches::new(to, from, Messages::new(duty)));
 }
 
 /// A message and an answer, made once, so that making them is not what is measured.
@@ -129,6 +139,49 @@ impl End for Queues {
 
     fn receive(&mut self, bytes: usize) -> Outcome {
         as_long_as(self.from.get()?, bytes).map(drop)
+    }
+}
+
+/// Puts and gets up to 64 at once.
+struct Batches {
+    to: Queue<Vec<u8>>,
+    from: Queue<Vec<u8>>,
+    messages: Messages,
+    waiting: Vec<Vec<u8>>,
+    came: std::vec::IntoIter<Vec<u8>>,
+}
+
+const BATCH: usize = 64;
+
+impl Batches {
+    fn new(to: Queue<Vec<u8>>, from: Queue<Vec<u8>>, messages: Messages) -> Batches {
+        Batches { to, from, messages, waiting: Vec::new(), came: Vec::new().into_iter() }
+    }
+
+    fn flush(&mut self) -> Outcome {
+        self.to.put_many(&self.waiting)?;
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+impl End for Batches {
+    fn send(&mut self, bytes: usize) -> Outcome {
+        // A program that has many messages has made them anyway: this copy is a part of the price.
+        self.waiting.push(self.messages.of(bytes).clone());
+        if self.waiting.len() < BATCH { Ok(()) } else { self.flush() }
+    }
+
+    fn receive(&mut self, bytes: usize) -> Outcome {
+        self.flush()?;
+        let message = match self.came.next() {
+            Some(message) => message,
+            None => {
+                self.came = self.from.get_many(BATCH)?.into_iter();
+                self.came.next().ok_or("an empty batch")?
+            }
+        };
+        as_long_as(message, bytes).map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use crate::measure::Plan;
-use crate::{idle, lock, pipe, start};
+use crate::{idle, lock, pipe, pool, start};
 
 /// No row may hold up the others for longer.
 const LONGEST_ROW: Duration = Duration::from_secs(40);
@@ -17,10 +17,11 @@ pub(crate) fn tables(quick: bool, section: &str) -> ExitCode {
         ("start", start::table as fn(bool) -> bool),
         ("pipe", pipe::tables),
         ("lock", lock::table),
+        ("pool", pool::tables),
         ("idle", idle::table),
     ];
     if !section.is_empty() && sections.iter().all(|(name, _)| *name != section) {
-        eprintln!("there is no section `{section}`: start, pipe, lock, idle");
+        eprintln!("there is no section `{section}`: start, pipe, lock, pool, idle");
         return ExitCode::from(2);
     }
     println!("{}", machine(quick));
@@ -40,6 +41,7 @@ pub(crate) fn run(quick: bool, row: &[&str]) -> ExitCode {
         ["start", what, parent] => start::measure(plan, what, parent),
         ["pipe", what, size, placement, kind] => pipe::measure(plan, what, size, placement, kind),
         ["lock", what] => lock::measure(plan, what),
+        ["pool", what, argument] => pool::measure(plan, quick, what, argument),
         ["idle"] => idle::measure(quick),
         _ => Err(format!("no such row: {row:?}").into()),
     };

@@ -21,6 +21,7 @@ use procession_shm::queue::Queue;
 use procession_shm::rlock::RLock;
 use procession_shm::segment::SegmentError;
 use procession_shm::semaphore::Semaphore;
+use procession_shm::slots::{Giver, Input as Work, LARGE, Offer, Taker};
 use procession_sys::{BorrowedHandle, named, shared};
 
 use crate::input::Input;
@@ -244,8 +245,10 @@ impl Object for Queue {
         match which % 8 {
             0 => drop(self.put(&vec![which; size], &[], true, soon())),
             1 => drop(self.get(&mut bytes, true, soon())),
-            2 => drop(self.put(&vec![which; size], &[self.bell()], false, None)),
-            3 => drop(self.get(&mut bytes, false, None)),
+            2 => drop(self.put(&vec![which; size], &[self.bell()], true, soon())),
+            // Not one that does not wait for messages: it waits for its turn, which garbage gives to
+            // somebody else, for some seconds.
+            3 => drop(self.get(&mut bytes, true, soon())),
             4 => {
                 let _ = (self.len(), self.is_empty(), self.is_full(), self.is_closed());
             }
@@ -257,8 +260,61 @@ impl Object for Queue {
                 let _ = self.prepare_wait();
             }
         }
-        if which == 100 {
-            self.close();
+        match which {
+            100 => self.close(),
+            101 => drop(self.put_more(&[which; 90], &[30, 60, 90], usize::from(which) % 3)),
+            102 => self.get_more(5, &mut bytes, &mut Vec::new()),
+            _ => {}
+        }
+    }
+}
+
+/// What a pool's workers write, as the pool reads it. A worker believes its pool.
+impl Object for Giver {
+    fn make() -> Self {
+        Self::new().expect("memory")
+    }
+
+    fn memory(&self) -> BorrowedHandle<'_> {
+        self.handle()
+    }
+
+    fn open(&self, memory: OwnedFd) -> Result<Self, SegmentError> {
+        Taker::open(memory, 0).map(drop)?;
+        Ok(Self::make())
+    }
+
+    fn step(&self, which: u8) {
+        let (slot, turn) = (usize::from(which / 8 % 4), 1 + u64::from(which >> 6));
+        let look = |slot: usize| {
+            let mut buffer = Vec::new();
+            let _ = (self.look(slot, turn), self.done(slot), self.began(slot));
+            let _ = self.outputs(slot, false, usize::from(which), &mut buffer);
+            assert!(buffer.len() <= LARGE);
+        };
+        match which % 8 {
+            0 | 1 => {
+                let (large, input) = (which % 8 == 1, vec![which; 400]);
+                if !large || self.back(slot).is_ok() {
+                    let input = Work::Bytes(&[&input]);
+                    let offer = Offer { input, items: 3, large, timed: true, handles: false };
+                    self.offer(slot, turn, offer);
+                    self.enter(slot, turn);
+                }
+            }
+            2 => {
+                let _ = self.withdraw(slot, turn);
+            }
+            3 => look(slot),
+            4 => self.release(slot),
+            5 => self.changed(look),
+            6 => drop(self.wait(self.count(), u32::from(which), soon(), || false)),
+            _ => {
+                self.wake_takers(2);
+                self.nudge();
+                self.dismiss(slot);
+                self.welcome(slot);
+            }
         }
     }
 }
@@ -296,8 +352,8 @@ fn named_memory(input: &mut Input<'_>) {
 pub fn segment(bytes: &[u8]) {
     let mut input = Input(bytes);
     let first = input.byte();
-    let mode = first / 10 % 3;
-    let run = match first % 10 {
+    let mode = first / 11 % 3;
+    let run = match first % 11 {
         0 => run::<Lock>,
         1 => run::<RLock>,
         2 => run::<Semaphore>,
@@ -307,6 +363,7 @@ pub fn segment(bytes: &[u8]) {
         6 => run::<LockedBytes>,
         7 => run::<Bytes>,
         8 => run::<Queue>,
+        9 => run::<Giver>,
         _ => return named_memory(&mut input),
     };
     run(mode, &mut input);

@@ -22,6 +22,7 @@ mod pool;
 mod pool_ends;
 mod process;
 mod queue;
+mod queue_many;
 mod runtime;
 mod settings;
 mod shared;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use procession::{JoinError, Process, Queue, Sender, StartMethod, simplex, wait};
+use procession::{GetError, JoinError, Process, Queue, Sender, StartMethod, simplex, wait};
 use procession_tests::{Random, for_each_method, rounds};
 use serde::{Deserialize, Serialize};
 
@@ -20,22 +20,35 @@ struct Message {
     filling: Vec<u8>,
 }
 
-/// In a child: puts messages until it is killed, or the queue is closed.
+/// In a child: puts messages, one or several at a time, until it is killed.
 fn write(queue: Queue<Message>, writer: u64) {
-    for number in 0.. {
+    let message = |number: u64| {
         let length = usize::try_from(number * 7919 % 30_011).expect("small");
-        let length = if number % 50 == 0 { length } else { length % 90 };
-        let filling = vec![(number % 251) as u8; length];
-        queue.put(&Message { writer, number, filling }).expect("it is open");
+        let length = if number.is_multiple_of(50) { length } else { length % 90 };
+        Message { writer, number, filling: vec![(number % 251) as u8; length] }
+    };
+    for number in (0..).step_by(10) {
+        queue.put(&message(number)).expect("it is open");
+        let others: Vec<_> = (number + 1..number + 10).map(message).collect();
+        queue.put_many(&others).expect("it is open");
     }
 }
 
-/// In a child: gets messages until it is killed, and tells of each.
+/// In a child: gets messages, one or several at a time, until it is killed, and tells of each.
 fn read(queue: Queue<Message>, tell: Sender<(u64, u64)>) {
-    for message in &queue {
-        let expected = (message.number % 251) as u8;
-        assert!(message.filling.iter().all(|byte| *byte == expected), "a torn message");
-        tell.send(&(message.writer, message.number)).expect("the parent listens");
+    for most in (1..6).cycle() {
+        let messages = match queue.get_many(most) {
+            Ok(messages) => messages,
+            Err(error) => match error.into_error() {
+                GetError::Closed => return,
+                error => panic!("{error}"),
+            },
+        };
+        for message in messages {
+            let expected = (message.number % 251) as u8;
+            assert!(message.filling.iter().all(|byte| *byte == expected), "a torn message");
+            tell.send(&(message.writer, message.number)).expect("the parent listens");
+        }
     }
 }
 

@@ -159,8 +159,10 @@ fn step_with_queues(objects: &Objects, count: u32) {
     for _ in 0..2 {
         own.put(&vec![1; 40_000]).expect("it is open");
     }
+    own.put_many(&[vec![1; 10], vec![2; 20], vec![3; 30]]).expect("it is open");
     own.close();
-    assert_eq!(own.iter().count(), 2);
+    assert_eq!(own.iter().take(3).count(), 3);
+    assert_eq!(own.get_many(9).expect("two are left").len(), 2);
     assert!(matches!(own.get(), Err(GetError::Closed)));
 }
 
@@ -233,7 +235,8 @@ fn start(objects: &Objects, method: StartMethod) -> Child<()> {
 }
 
 fn a_death_at_every_point_leaves_the_others_going() {
-    let points = points_in("procession-shm");
+    let mut points = points_in("procession-shm");
+    points.retain(|point| !crate::pool::is_ours(point));
     assert!(points.len() >= 20, "the sources were searched in the wrong place: {points:?}");
     for point in &points {
         println!("a death at {point}");

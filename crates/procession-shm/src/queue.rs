@@ -456,7 +456,7 @@ impl Queue {
                 words.gets.store(message.sequence.wrapping_add(1), Ordering::Release);
                 ring.remove(message);
                 drop(guard);
-                self.has_room();
+                self.has_room(1);
                 words.joiners.open_all();
                 return Err(GetError::Garbage);
             }
@@ -475,17 +475,17 @@ impl Queue {
         }
         let is_large = ring.is_large() && ring.is_empty();
         drop(guard);
-        self.has_room();
+        self.has_room(1);
         if is_large {
             self.shrink();
         }
         Ok(Some(Taken { handles }))
     }
 
-    /// Wakes who waits for the room of a message that was taken.
-    fn has_room(&self) {
+    /// Wakes who waits for the room of messages that were taken.
+    fn has_room(&self, messages: u32) {
         let words = self.segment.body();
-        words.writers.open(1);
+        words.writers.open(messages);
         // ORDERING: after the opening: who said so later has seen it, and does not sleep.
         if words.crowded.load(Ordering::Acquire) != 0 {
             // Before the opening: who is woken by it may say so again.
@@ -756,6 +756,10 @@ impl Drop for Guard<'_> {
         let _ = self.lock.release_own(self.me);
     }
 }
+
+mod many;
+
+pub use many::Ends;
 
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -439,6 +439,16 @@ impl<M: Memory> Ring<'_, M> {
         Ok(())
     }
 
+    /// As [`read`](Self::read), behind what is in `bytes` already, which is unchanged by an error.
+    pub(crate) fn read_behind(&self, message: Message, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let before = bytes.len();
+        bytes.try_reserve(message.length)?;
+        bytes.resize(before + message.length, 0);
+        let behind = &mut bytes[before..];
+        self.copy_out(message.region, message.position.wrapping_add(HEADER), behind);
+        Ok(())
+    }
+
     /// Takes a message away; the readers' lock is held.
     pub(crate) fn remove(&self, message: Message) {
         // CRASH (ring.read.copied): nothing was taken.

@@ -147,6 +147,18 @@ impl<Args> From<crate::SubmitError<Args>> for Error {
     }
 }
 
+impl From<crate::PutManyError> for Error {
+    fn from(error: crate::PutManyError) -> Self {
+        Self::Put(error.into_error())
+    }
+}
+
+impl<M> From<crate::GetManyError<M>> for Error {
+    fn from(error: crate::GetManyError<M>) -> Self {
+        Self::Get(error.into_error())
+    }
+}
+
 impl<G> From<crate::OwnerDied<G>> for Error {
     fn from(died: crate::OwnerDied<G>) -> Self {
         Self::OwnerDied(died.map(drop))

@@ -68,8 +68,8 @@ pub use pool::{
 pub use process::{Child, JoinError, Process, active_children, fork, spawn};
 pub use procession_sys::ExitStatus;
 pub use queue::{
-    GetError, GetTimeoutError, Iter, PutError, PutTimeoutError, Queue, QueueJoinError,
-    TaskDoneError, TryGetError, TryPutError,
+    GetError, GetManyError, GetTimeoutError, Iter, PutError, PutManyError, PutTimeoutError, Queue,
+    QueueJoinError, TaskDoneError, TryGetError, TryPutError,
 };
 pub use shared::{
     Array, ArrayGuard, Leftover, Mutex, MutexGuard, NameError, SharedMemory, Value, ValueGuard,

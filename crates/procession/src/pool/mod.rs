@@ -11,6 +11,7 @@
 
 mod backend;
 mod batch;
+mod buffers;
 mod builder;
 mod callbacks;
 mod engine;

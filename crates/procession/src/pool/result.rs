@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::engine::{Awaited, Engine};
 use super::ledger::Sink;
-use super::{ResultTimeoutError, TaskError, record};
+use super::{ResultTimeoutError, TaskError, buffers, record};
 use crate::codec::{self, DecodeError};
 
 /// The value of a task that runs in a pool, when it will be there.
@@ -42,8 +42,19 @@ pub struct AsyncResult<R> {
     value: PhantomData<fn() -> R>,
 }
 
-/// An encoded value, and the handles that came with it.
-type Encoded = (Vec<u8>, Vec<Handle>);
+/// An encoded value and the handles that came with it.
+struct Encoded {
+    bytes: Vec<u8>,
+    /// Where in the bytes the value begins; it goes to their end.
+    start: usize,
+    handles: Vec<Handle>,
+}
+
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.bytes));
+    }
+}
 
 /// Where the outcome of one task comes.
 pub(super) struct Cell {
@@ -102,7 +113,7 @@ impl Cell {
             None if state.is_taken => Err(TaskError::Taken),
             None => Err(TaskError::Closed), // in a forked copy, where nothing comes
             Some(Err(error)) => Err(error.clone()),
-            Some(Ok((bytes, handles))) => decode_copy(bytes, handles),
+            Some(Ok(Encoded { bytes, start, handles })) => decode_copy(&bytes[*start..], handles),
         }
     }
 }
@@ -127,9 +138,7 @@ impl Sink for CellSink {
             // The value's bytes are the end of the record's.
             Some(Ok(bytes)) => {
                 let start = records.len() - rest.len() - bytes.len();
-                let mut bytes = records;
-                bytes.drain(..start);
-                Ok((bytes, handles))
+                Ok(Encoded { bytes: records, start, handles })
             }
             Some(Err(error)) => Err(error),
             None => Err(TaskError::Decode(DecodeError::new::<()>("the outcome", "there is none"))),
@@ -241,8 +250,9 @@ impl<R: DeserializeOwned> AsyncResult<R> {
                 None => Err(TaskError::Closed),
             }
         };
-        let (bytes, handles) = outcome?;
-        codec::decode(&bytes, handles, "the result").map_err(TaskError::Decode)
+        let mut value = outcome?;
+        let handles = std::mem::take(&mut value.handles);
+        codec::decode(&value.bytes[value.start..], handles, "the result").map_err(TaskError::Decode)
     }
 
     /// Has `callback` called with the value when it is there, on the pool's callback thread in this

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::TaskError;
 use super::backend::Work;
 use super::batch::{Batch, BatchSink};
+use super::buffers;
 use super::engine::Engine;
 use super::ledger::Sink;
 use super::local::TASK_HANDLES;
@@ -93,9 +94,14 @@ where
     let function = function::<F, Args>()?;
     let cell = Cell::new(engine);
     let sink = Arc::new(CellSink(Arc::clone(&cell)));
-    let mut items = Vec::with_capacity(64);
+    let mut items = buffers::take();
     match encode(args, &mut items) {
         Ok(handles) => {
+            if items.len() < items.capacity() / 4 {
+                // A short one does not keep a large buffer.
+                let short = items.as_slice().to_vec();
+                buffers::give(std::mem::replace(&mut items, short));
+            }
             let number = engine.ledger.open(sink, 0, 1);
             cell.set_number(number);
             let Limits { timeout, retries } = limits;

@@ -53,13 +53,13 @@ use crate::object::{CreateError, deadline, taking_part};
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub struct Queue<M> {
-    shared: Arc<shm::Queue>,
+    pub(super) shared: Arc<shm::Queue>,
     messages: PhantomData<fn(M) -> M>,
 }
 
 thread_local! {
     /// A buffer for a message, kept between calls.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    pub(super) static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What is kept of a buffer that one long message has made large.
@@ -240,7 +240,7 @@ impl<M: Serialize> Queue<M> {
     }
 }
 
-fn put_error<M>(error: shm::PutError, length: usize, handles: usize) -> TryPutError {
+pub(super) fn put_error<M>(error: shm::PutError, length: usize, handles: usize) -> TryPutError {
     match error {
         shm::PutError::Closed => TryPutError::Closed,
         shm::PutError::Full => TryPutError::Full,
@@ -255,7 +255,7 @@ fn put_error<M>(error: shm::PutError, length: usize, handles: usize) -> TryPutEr
     }
 }
 
-fn keep(mut buffer: Vec<u8>) {
+pub(super) fn keep(mut buffer: Vec<u8>) {
     if buffer.capacity() > KEPT {
         buffer = Vec::new();
     }

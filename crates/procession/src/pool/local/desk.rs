@@ -13,6 +13,7 @@ use super::crew::{Crew, Dead, Why};
 use crate::codec::DecodeError;
 use crate::pool::TaskError;
 use crate::pool::backend::{Outcome, Settled, Work};
+use crate::pool::buffers;
 use crate::pool::record;
 
 /// What is left of a piece of work.
@@ -24,6 +25,27 @@ struct Piece {
     left: u32,
     /// How often the first item that is left may still run again.
     retries: u32,
+    /// Where the input is, if it is a long one of a single item: in the store alone.
+    stored: Option<Stored>,
+}
+
+/// A block of the parent's store, free again when this is dropped.
+#[derive(Debug)]
+struct Stored {
+    board: Arc<Board>,
+    block: Block,
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        self.board.inputs.free(self.block);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        buffers::give(std::mem::take(&mut self.work.items));
+    }
 }
 
 /// A piece in a slot.
@@ -31,9 +53,11 @@ struct Piece {
 struct Placed {
     piece: Piece,
     turn: u64,
-    /// How many bytes of the slot's area are input.
+    /// Whether it uses the slot's large area, and how many bytes of that are input.
+    large: bool,
     input: usize,
-    block: Option<Block>,
+    /// Where the input is, if not there: freed with the slot.
+    stored: Option<Stored>,
     handles_given: bool,
     /// When it came there, if it has a time limit.
     at: Option<Instant>,
@@ -101,6 +125,7 @@ impl Desk {
             start: 0,
             left: work.count,
             retries: work.retries,
+            stored: None,
             work,
         }));
     }
@@ -167,20 +192,30 @@ impl Desk {
         }
     }
 
-    fn put(&mut self, slot: usize, piece: Piece) -> Result<(), Piece> {
+    fn put(&mut self, slot: usize, mut piece: Piece) -> Result<(), Piece> {
         self.turns += 1;
         let board = Arc::clone(&self.board);
         let parts = piece.parts();
         let length = parts.iter().map(|part| part.len()).sum();
-        let mut large = piece.left > 1 || !Giver::fits(length, false);
+        let is_stored = piece.stored.is_some();
+        let mut large = piece.left > 1 || is_stored || !Giver::fits(length, false);
         // Without memory for a large area a small one will do: outputs then come one by one.
         large &= board.giver.back(slot).is_ok();
-        let fits = Giver::fits(length, large);
-        let block = if fits { None } else { board.inputs.put(&parts).ok() };
-        let input = match (&block, fits) {
-            (_, true) => Input::Bytes(&parts),
-            (Some(block), false) => Input::Stored(*block),
-            (None, false) => return Err(piece),
+        let fits = !is_stored && Giver::fits(length, large);
+        let mut stored = None;
+        if !fits && !is_stored {
+            let Ok(block) = board.inputs.put(&parts) else { return Err(piece) };
+            stored = Some(Stored { board: Arc::clone(&board), block });
+        }
+        if piece.work.count == 1 && stored.is_some() {
+            // The store has it, also for another run: our own copy is not needed.
+            piece.stored = stored.take();
+            buffers::give(std::mem::take(&mut piece.work.items));
+        }
+        let parts = piece.parts();
+        let input = match piece.stored.as_ref().or(stored.as_ref()) {
+            Some(stored) => Input::Stored(stored.block),
+            None => Input::Bytes(&parts),
         };
         let timed = piece.work.timeout.is_some();
         let offer = Offer {
@@ -194,10 +229,11 @@ impl Desk {
         self.count += 1;
         self.timed += usize::from(timed);
         self.placed[slot] = Some(Placed {
+            large,
             input: if fits { length } else { 0 },
             piece,
             turn: self.turns,
-            block,
+            stored,
             handles_given: false,
             at: timed.then(Instant::now),
         });
@@ -208,9 +244,7 @@ impl Desk {
     fn take_out(&mut self, slot: usize) -> Option<Piece> {
         let placed = self.placed[slot].take()?;
         self.giver().release(slot);
-        if let Some(block) = placed.block {
-            self.board.inputs.free(block);
-        }
+        drop(placed.stored);
         self.free.push(slot);
         self.count -= 1;
         self.timed -= usize::from(placed.piece.work.timeout.is_some());
@@ -260,10 +294,17 @@ impl Desk {
         let said = self.giver().done(slot).min(placed.piece.left);
         let mut records = std::mem::take(&mut self.records);
         records.clear();
-        let stored = self.giver().outputs(slot, placed.input, &mut records);
+        let stored = self.giver().outputs(slot, placed.large, placed.input, &mut records);
         let (number, turn) = (placed.piece.work.number, placed.turn);
         let Some(member) = crew.member_of(lane) else { return 0 };
         if let Some(block) = stored {
+            if usize::try_from(block.length)
+                .is_ok_and(|more| records.capacity() < LARGE.saturating_add(more))
+            {
+                let mut large = buffers::take();
+                large.extend_from_slice(&records);
+                records = large;
+            }
             // If it cannot be read, its record is missing, and is found to be.
             let _ = store::read(member.store(), block, &mut records);
         }
@@ -279,15 +320,26 @@ impl Desk {
             let handles = if carries { member.received_handles(turn) } else { Vec::new() };
             let used = records.len() - rest.len();
             let worker = member.pid();
-            let settled =
-                Settled::Ran { records: records[..used].to_vec(), count: done, handles, worker };
+            // A long one goes on as it is; of short ones the buffer stays here.
+            let records = if used > LARGE {
+                records.truncate(used);
+                std::mem::replace(&mut records, buffers::take())
+            } else {
+                records[..used].to_vec()
+            };
+            let settled = Settled::Ran { records, count: done, handles, worker };
             outcomes.push(Outcome { number, settled });
+        }
+        if done > 0 {
+            crew.has_worked();
         }
         if done < said {
             crew.kill_lane(lane, Why::Garbage);
         }
+        if records.capacity() > 4 * LARGE {
+            buffers::give(std::mem::take(&mut records));
+        }
         self.records = records;
-        self.records.shrink_to(4 * LARGE);
         done
     }
 

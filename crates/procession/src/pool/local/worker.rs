@@ -22,6 +22,9 @@ pub(super) const READY: u8 = b'r';
 /// What it is answered, when its parent knows of it.
 pub(super) const GO: u8 = b'g';
 
+/// How many bytes of its buffers a lane keeps for the next task.
+const KEPT: usize = 16 << 20;
+
 /// A handle that is passed on each time that it is written.
 #[derive(Debug)]
 pub(crate) struct Passed(pub(crate) Handle);
@@ -228,8 +231,8 @@ impl<'a> Lane<'a> {
             {
                 return;
             }
-            // One large input is not kept for ever.
-            input.shrink_to(1 << 20);
+            // One large value is not kept for ever.
+            input.shrink_to(KEPT);
         }
     }
 
@@ -316,6 +319,9 @@ impl<'a> Lane<'a> {
         };
         match stored {
             Ok(block) => {
+                self.spare = bytes;
+                self.spare.clear();
+                self.spare.shrink_to(KEPT);
                 self.blocks.push((taken.slot, taken.turn, block));
                 answer.push_stored(block);
                 Ok(true)

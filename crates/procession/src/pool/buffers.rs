@@ -1,0 +1,50 @@
+//! Large buffers that are used again.
+//!
+//! The first touch of fresh memory costs as much as copying it several times, and an allocator gives
+//! large pieces back to the system when they are freed. So what carries long values is kept, up to a
+//! limit.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is worth keeping, and how much of it all together is.
+const LARGE: usize = 64 << 10;
+const KEPT: usize = 32 << 20;
+
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+fn spare() -> MutexGuard<'static, Vec<Vec<u8>>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An empty buffer: a large one if there is one to spare.
+pub(super) fn take() -> Vec<u8> {
+    spare().pop().unwrap_or_default()
+}
+
+/// Keeps a buffer that is not needed any more, if it is worth it.
+pub(super) fn give(mut buffer: Vec<u8>) {
+    if buffer.capacity() < LARGE {
+        return;
+    }
+    let mut spare = spare();
+    let kept: usize = spare.iter().map(Vec::capacity).sum();
+    if kept + buffer.capacity() <= KEPT {
+        buffer.clear();
+        spare.push(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_ones_are_kept_up_to_a_limit() {
+        give(Vec::with_capacity(10));
+        for _ in 0..10 {
+            give(Vec::with_capacity(10 << 20));
+        }
+        assert!(spare().iter().map(Vec::capacity).sum::<usize>() <= KEPT);
+        assert!(take().capacity() >= LARGE);
+    }
+}
