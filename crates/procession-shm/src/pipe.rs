@@ -37,10 +37,11 @@
 //! | reader, before the gate | room, and sleeping writers | the sweep opens the gates |
 //! | between closing the line and the hint | a line that has hung up | the kernel tells of it |
 
+use crate::atomic::unmodelled::AtomicBool;
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
 
 use procession_sys::memory::{self, View};
