@@ -70,6 +70,7 @@ unsafe impl Body for Words {
 }
 
 /// All but the lock.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct WaitersWords {
     gate: Gate,

@@ -34,6 +34,7 @@
 mod atomic;
 pub mod barrier;
 pub mod bytes;
+#[cfg(not(loom))]
 mod channel;
 pub mod condition;
 pub mod event;

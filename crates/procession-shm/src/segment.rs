@@ -36,7 +36,9 @@ use crate::os::ready::Bell;
 use crate::os::shared::{self, Mapping};
 use crate::os::{BorrowedHandle, Handle, borrow, runtime};
 use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
-use crate::watch::{Line, Watched, Watcher};
+#[cfg(not(loom))]
+use crate::watch::Line;
+use crate::watch::{Watched, Watcher};
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"PRC shm\n");
 /// Grows with every change of a layout.
@@ -286,6 +288,7 @@ impl Core {
     }
 
     /// Has a line watched by this process, and returns in which copy of it, and under which number.
+    #[cfg(not(loom))]
     pub(crate) fn watch_line(
         handle: BorrowedHandle<'_>,
         line: Weak<dyn Line>,
@@ -295,6 +298,7 @@ impl Core {
     }
 
     /// Ends that, in the same copy.
+    #[cfg(not(loom))]
     pub(crate) fn forget_line(handle: BorrowedHandle<'_>, watch: (u32, u64)) {
         if let Ok(local) = local()
             && local.copies == watch.0
@@ -506,6 +510,7 @@ impl<B: Body> Segment<B> {
     }
 
     /// As [`open`](Self::open), but makes a handle of its own only if it needs one.
+    #[cfg(not(loom))]
     pub(crate) fn open_borrowed(handle: BorrowedHandle<'_>) -> Result<Self, SegmentError> {
         match Self::find(handle)? {
             Some(known) => Ok(known),
