@@ -303,6 +303,9 @@ impl End {
         wait: bool,
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
+        if self.is_gone_to_send() {
+            return Err(SendError::Closed);
+        }
         let length = parts[0].len() + parts[1].len();
         if length > LONGEST {
             let memory = memory::sealed(&parts).map_err(SendError::Io)?;
@@ -351,9 +354,6 @@ impl End {
         handles: &[BorrowedHandle<'_>],
         deadline: Option<Instant>,
     ) -> Result<Option<()>, SendError> {
-        if self.is_gone_to_send() {
-            return Err(SendError::Closed);
-        }
         let channel = self.outgoing();
         let words = channel.words;
         let Some(turn) = Turn::acquire(self.core(), words.writing(), deadline)? else {
