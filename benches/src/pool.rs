@@ -188,14 +188,14 @@ pub(crate) fn measure(
     Ok(vec![time])
 }
 
-fn map(pool: &Pool, task: fn(u64) -> u64, argument: u64, count: u64, chunk: Option<usize>) {
+fn map<F>(pool: &Pool, task: F, argument: u64, count: u64, chunk: Option<usize>)
+where
+    F: procession::Target<(u64,), Output = u64>,
+{
     let items = (0..count).map(|_| argument);
-    // The function is chosen by its type, so each has a call of its own.
-    let values = match (task == busy as fn(u64) -> u64, chunk) {
-        (true, Some(chunk)) => pool.map_chunked(busy, items, chunk),
-        (true, None) => pool.map(busy, items),
-        (false, Some(chunk)) => pool.map_chunked(nothing, items, chunk),
-        (false, None) => pool.map(nothing, items),
+    let values = match chunk {
+        Some(chunk) => pool.map_chunked(task, items, chunk),
+        None => pool.map(task, items),
     };
     black_box(values).expect("every task returns");
 }

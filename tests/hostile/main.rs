@@ -6,6 +6,7 @@ mod markers;
 mod memory;
 mod mutations;
 mod pipes;
+mod pool;
 mod segments;
 mod server;
 mod support;

@@ -93,7 +93,8 @@ fn leave_a_line(tally: PathBuf) -> u32 {
 }
 
 fn a_death_at_every_point_ends_the_call_and_hurts_nothing_else() {
-    let points = points_in("procession");
+    let mut points = points_in("procession");
+    points.retain(|point| !crate::pool::is_ours(point));
     assert!(points.len() >= 14, "the sources were searched in the wrong place: {points:?}");
     let folder = Folder::new();
     let mut ever_reached = BTreeSet::new();

@@ -5,6 +5,7 @@ mod crash_points;
 mod fork_server;
 mod mark;
 mod parent;
+mod pool;
 mod queue;
 mod shared;
 mod support;

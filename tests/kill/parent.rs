@@ -16,6 +16,7 @@ for_each_method! {
     what_a_daemon_has_started_ends_with_it,
     non_daemons_see_the_end_of_their_pipes,
     copies_that_a_daemon_forks_end_with_it,
+    workers_end_with_the_pools_killed_parent,
 }
 
 tests! {
@@ -51,6 +52,10 @@ fn non_daemons_see_the_end_of_their_pipes(method: StartMethod) {
 
 fn copies_that_a_daemon_forks_end_with_it(method: StartMethod) {
     kill_at_random_moments("forks", method_name(method));
+}
+
+fn workers_end_with_the_pools_killed_parent(method: StartMethod) {
+    kill_at_random_moments("pools", method_name(method));
 }
 
 fn everything_at_once_ends_with_its_killed_parent() {

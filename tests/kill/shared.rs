@@ -276,7 +276,8 @@ fn start(objects: &Objects, method: StartMethod) -> Child<()> {
 }
 
 fn a_death_at_every_point_leaves_the_others_going() {
-    let points = points_in("procession-shm");
+    let mut points = points_in("procession-shm");
+    points.retain(|point| !crate::pool::is_ours(point));
     assert!(points.len() >= 20, "the sources were searched in the wrong place: {points:?}");
     for point in &points {
         println!("a death at {point}");

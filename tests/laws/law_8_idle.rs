@@ -11,6 +11,7 @@ tests! {
     blocked_processes_sleep,
     who_waits_for_an_object_sleeps,
     a_program_without_children_sleeps,
+    pools_without_work_sleep,
 }
 
 /// How often each thread of each marked process has stopped running, and the time it has used.
@@ -66,4 +67,9 @@ fn who_waits_for_an_object_sleeps() {
 
 fn a_program_without_children_sleeps() {
     assert_idle("alone", 2);
+}
+
+/// A program, its server, eight workers without a task, and one at a task with a time limit.
+fn pools_without_work_sleep() {
+    assert_idle("pool", 2 + 8 + 1);
 }

@@ -51,3 +51,4 @@ mod wait;
 mod watch;
 
 pub use roster::PLACES;
+pub use wait::on_interrupt;

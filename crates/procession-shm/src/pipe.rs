@@ -51,7 +51,7 @@ use procession_sys::{BorrowedHandle, Handle, borrow, crash_point, runtime, share
 use crate::channel::{self, Channel, Garbage, LONGEST, Memory, WriteError};
 use crate::roster::Participant;
 use crate::segment::{Body, Core, Segment, SegmentError};
-use crate::turn::{Turn, patience};
+use crate::turn::{Guard, Turn, patience};
 use crate::wait::{Attempt, block_watching};
 use crate::watch::Line;
 
@@ -356,7 +356,8 @@ impl End {
     ) -> Result<Option<()>, SendError> {
         let channel = self.outgoing();
         let words = channel.words;
-        let Some(turn) = Turn::acquire(self.core(), words.writing(), deadline)? else {
+        let Some(turn) = Guard::acquire(self.core(), words.writing(), Turn::Until(deadline))?
+        else {
             return Ok(None);
         };
         let room = match channel.room(parts[0].len() + parts[1].len()) {
@@ -442,7 +443,8 @@ impl End {
         if words.is_empty() {
             return Ok(None);
         }
-        let Some(turn) = Turn::acquire(self.core(), words.reading(), deadline)? else {
+        let Some(turn) = Guard::acquire(self.core(), words.reading(), Turn::Until(deadline))?
+        else {
             return Ok(None);
         };
         let Some(message) = channel.first()? else { return Ok(None) };
@@ -512,9 +514,9 @@ impl End {
         if !words.has_packets() {
             return;
         }
-        let Some(_reading) = Turn::try_acquire(self.core(), words.reading()) else { return };
+        let Some(_reading) = Guard::try_acquire(self.core(), words.reading()) else { return };
         // Who writes now has perhaps sent a packet, and will tell of its message.
-        let Some(_writing) = Turn::try_acquire(self.core(), words.writing()) else { return };
+        let Some(_writing) = Guard::try_acquire(self.core(), words.writing()) else { return };
         if !words.is_empty() {
             return;
         }

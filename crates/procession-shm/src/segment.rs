@@ -118,6 +118,8 @@ pub enum SegmentError {
     Full,
     /// The segment's other users are in another process namespace.
     OtherNamespace,
+    /// The wait was given up, because the hook of [`on_interrupt`](crate::on_interrupt) said so.
+    Interrupted,
 }
 
 impl fmt::Display for SegmentError {
@@ -139,6 +141,7 @@ impl fmt::Display for SegmentError {
                 "the object is shared by processes of another container (process namespace), whose \
                  deaths cannot be seen from here",
             ),
+            Self::Interrupted => f.write_str("the wait was interrupted by a signal"),
         }
     }
 }

@@ -20,6 +20,15 @@ pub(crate) enum Attempt {
     Sleeping,
 }
 
+/// Chooses what a sleeping call asks after a handler of a signal has run in its thread: whether to
+/// give up, with [`SegmentError::Interrupted`]. Without a hook, calls sleep on. The first one stays.
+pub fn on_interrupt(hook: fn() -> bool) {
+    // The hook of a second front end in one process has nobody to tell.
+    let _ = ON_INTERRUPT.set(hook);
+}
+
+static ON_INTERRUPT: OnceLock<fn() -> bool> = OnceLock::new();
+
 /// Makes attempts until one succeeds or `deadline` passes: `None` then.
 pub(crate) fn block<T>(
     core: &Arc<Core>,
@@ -54,8 +63,12 @@ pub(crate) fn block_watching<T>(
             let nap = Instant::now() + NAP;
             until = Some(deadline.map_or(nap, |deadline| deadline.min(nap)));
         }
-        if gate.sleep(ticket, until)? == Woken::TimedOut && until == deadline {
-            return attempt(Attempt::Spinning);
+        match gate.sleep(ticket, until)? {
+            Woken::TimedOut if until == deadline => return attempt(Attempt::Spinning),
+            Woken::Interrupted if ON_INTERRUPT.get().is_some_and(|give_up| give_up()) => {
+                return Err(SegmentError::Interrupted);
+            }
+            _ => {}
         }
     }
 }

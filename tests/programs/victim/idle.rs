@@ -18,6 +18,9 @@ pub(crate) fn run() {
         warm_up();
         return say_and_wait();
     }
+    if argument(1) == "pool" {
+        return idle_pool();
+    }
     if argument(1) == "objects" {
         return objects::run();
     }
@@ -69,4 +72,21 @@ fn idle_child(end: Connection<Vec<u8>>) {
     end.send(&Vec::new()).expect("the parent waits");
     child.wait().expect("its status");
     drop(ours);
+}
+
+/// A pool whose workers have worked, and one that is at a task with a time limit far away, for
+/// which a thread waits.
+fn idle_pool() {
+    let pool = procession::Pool::new(8).expect("a pool");
+    assert_eq!(pool.map(|number: u64| number, 0..1000).expect("values").len(), 1000);
+    let limited = &procession::Pool::new(1).expect("a pool");
+    thread::scope(|scope| {
+        let limit = Duration::from_secs(3600);
+        let task = scope.spawn(move || {
+            limited.options().timeout(limit).apply(procession_tests::sleep_long, ())
+        });
+        say_and_wait();
+        limited.terminate();
+        assert_eq!(task.join().expect("no panic"), Err(procession::TaskError::Terminated));
+    });
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use procession::{Connection, Process, StartMethod, pipe};
+use procession::{Connection, Pool, Process, StartMethod, pipe};
 use procession_tests::{METHODS, method_from, method_name, sleep_long};
 
 use crate::argument;
@@ -21,7 +21,8 @@ pub(crate) fn run() {
         "trees" => &[trees],
         "forks" => &[forks],
         "pipes" => &[pipes],
-        _ => &[daemons, trees, pipes, forks],
+        "pools" => &[pools],
+        _ => &[daemons, trees, pipes, forks, pools],
     };
     let threads: usize = if works.len() == 1 { 3 } else { 1 };
     let mut running = Vec::new();
@@ -101,4 +102,21 @@ fn read_to_the_end(connection: Connection<u32>, method: String) {
     let daemon = Process::new(sleep_long, ()).daemon(true).start_method(method_from(&method));
     drop(daemon.start().expect("a daemon of a child starts"));
     while connection.recv().is_ok() {}
+}
+
+/// Pools whose workers are at tasks, also ones that never end, and have pools of their own.
+fn pools(method: StartMethod) {
+    let inner = |number: u64| {
+        let pool = Pool::new(1).expect("a pool inside");
+        pool.apply(|number: u64| number + 1, (number,)).expect("a value")
+    };
+    for _ in 0..MOST / 8 {
+        let pool = Pool::builder().workers(2).start_method(method).build().expect("a pool");
+        assert_eq!(pool.map(|number: u64| number * 2, 0..100).expect("values").len(), 100);
+        assert_eq!(pool.apply(inner, (1,)), Ok(2));
+        pool.apply_async(sleep_long, ()).expect("it is open");
+        pool.map_async(|_: u64| sleep_long(), 0..10).expect("it is open");
+        // It stays for as long as this program does.
+        std::mem::forget(pool);
+    }
 }

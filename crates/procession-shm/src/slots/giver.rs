@@ -241,11 +241,19 @@ impl Giver {
         self.words().slots[slot].began.load(Ordering::Acquire)
     }
 
-    /// Copies what a lane has written into the slot's area to the end of `buffer`, and returns
-    /// where in the lane's store one more output is, if there is one.
-    pub fn outputs(&self, slot: usize, input: usize, buffer: &mut Vec<u8>) -> Option<Block> {
+    /// Copies what a lane has written into the slot's area, large or not, behind an input of this
+    /// length, to the end of `buffer`, and returns where in the lane's store one more output is, if
+    /// there is one. Which area it is, the caller knows: the flags may be scribbled over, and a
+    /// large area may have no memory.
+    pub fn outputs(
+        &self,
+        slot: usize,
+        large: bool,
+        input: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Block> {
         let words = &self.words().slots[slot];
-        let (area, room) = self.shared.area(slot, words.flags.load(Ordering::Relaxed));
+        let (area, room) = self.shared.area(slot, if large { IS_LARGE } else { 0 });
         // ORDERING: the caller has read `state` or `done`, with Acquire, before.
         let written = words.written.load(Ordering::Relaxed) as usize;
         let offset = outputs_offset(input).min(room);

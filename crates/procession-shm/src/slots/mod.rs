@@ -153,7 +153,7 @@ struct Words {
 
 // SAFETY: atomics, in C's layout.
 unsafe impl Body for Words {
-    const KIND: u32 = 10;
+    const KIND: u32 = 20;
     const BACKED: usize = SLOTS * SMALL;
 
     /// The giver looks at a dead taker's slots itself: it knows more of it than the roster does.

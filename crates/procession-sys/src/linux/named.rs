@@ -2,7 +2,7 @@
 //!
 //! Such a file cannot be sealed, and has to be open for writing to be shared. So whoever may open
 //! it, which is its user alone, can cut it short, and touching a mapping of what was cut off is a
-//! fatal signal. [`read`] and [`write`] therefore go through the file: there it is a short count.
+//! fatal signal. [`read()`] and [`write()`] therefore go through the file: there it is a short count.
 
 use std::ffi::OsStr;
 use std::io;

@@ -75,7 +75,8 @@ impl Lock {
     ///
     /// # Blocking
     ///
-    /// Until whoever holds it gives it up or dies.
+    /// Until whoever holds it gives it up or dies. There is no strict order, but whoever has waited
+    /// for some milliseconds comes before newcomers.
     ///
     /// # Errors
     ///

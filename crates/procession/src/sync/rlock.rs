@@ -71,7 +71,8 @@ impl RLock {
     ///
     /// # Blocking
     ///
-    /// Until whoever holds it gives it up or dies; not at all for the thread that has it.
+    /// Until whoever holds it gives it up or dies; not at all for the thread that has it. The order
+    /// is that of [`Lock::acquire`](crate::Lock::acquire).
     ///
     /// # Errors
     ///

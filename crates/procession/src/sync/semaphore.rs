@@ -108,7 +108,8 @@ macro_rules! semaphore {
             ///
             /// # Blocking
             ///
-            /// Until one is given, or comes back from a process that has died.
+            /// Until one is given, or comes back from a process that has died. There is no strict
+            /// order, but whoever has waited for some milliseconds comes before newcomers.
             ///
             /// # Errors
             ///

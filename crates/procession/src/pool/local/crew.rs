@@ -36,8 +36,10 @@ pub(crate) struct CrewSettings {
     pub(crate) initializer: Option<Initializer>,
 }
 
-/// How many workers in a row may fail before they are ready.
+/// How many workers in a row may fail before they are ready, by a panic of the initializer, say.
 const FAILURES: u32 = 3;
+/// How many may be killed before they are ready, which may be somebody's hand and no fault of theirs.
+const FAILED_BY_DEATH: u32 = 8;
 /// How many starts in a row may fail while there is no worker left.
 const FAILED_STARTS: u32 = 8;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -76,8 +78,8 @@ pub(super) struct Dead {
     /// Why it was killed, and because of which piece.
     pub(super) why: Option<(Why, Option<u64>)>,
     pub(super) error: TaskError,
-    /// It failed before it could take tasks.
-    failed: Option<String>,
+    /// It failed before it could take tasks: how, and whether it has said so itself.
+    failed: Option<(String, bool)>,
 }
 
 /// All workers of a pool.
@@ -181,7 +183,7 @@ impl Member {
         let died = TaskError::WorkerDied { pid, exit };
         let (error, failed) = match self.child.take().map(Child::join) {
             Some(Ok(WorkerEnd::Left)) | None => (died, None),
-            Some(Ok(WorkerEnd::Failed { message })) => (died, Some(message)),
+            Some(Ok(WorkerEnd::Failed { message })) => (died, Some((message, true))),
             Some(Err(JoinError::OutOfMemory { limit })) => {
                 (TaskError::MemoryLimit { pid, limit }, None)
             }
@@ -189,12 +191,14 @@ impl Member {
             Some(Err(JoinError::Panicked { message, location, backtrace })) => {
                 (TaskError::Panicked { message, location, backtrace, worker: pid }, None)
             }
-            Some(Err(error @ JoinError::Bootstrap { .. })) => (died, Some(error.to_string())),
+            Some(Err(error @ JoinError::Bootstrap { .. })) => {
+                (died, Some((error.to_string(), true)))
+            }
             Some(Err(_)) => (died, None),
         };
         let failed = failed.or_else(|| {
             let unready = !self.is_ready && self.killed.is_none() && !self.leaving;
-            unready.then(|| format!("{error}, before it was ready"))
+            unready.then(|| (format!("{error}, before it was ready"), false))
         });
         Dead { place: self.place, threads: self.threads, why: self.killed, error, failed }
     }
@@ -292,13 +296,18 @@ impl Crew {
         match &dead.failed {
             _ if self.over.is_some() => {}
             None => (self.failures, self.not_before) = (0, None),
-            Some(message) => {
+            Some((message, by_itself)) => {
                 self.pause();
-                if self.failures >= FAILURES {
+                if self.failures >= if *by_itself { FAILURES } else { FAILED_BY_DEATH } {
                     self.fail(message.clone());
                 }
             }
         }
+    }
+
+    /// A worker has done a task: those that failed before it were no sign of what comes.
+    pub(super) fn has_worked(&mut self) {
+        self.failures = 0;
     }
 
     fn pause(&mut self) {
