@@ -18,6 +18,7 @@ mod limits;
 mod many;
 mod named;
 mod pipe;
+mod pipe_room;
 mod pool;
 mod pool_ends;
 mod process;

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{
-    Array, Barrier, Condition, Event, Lock, Queue, RLock, Semaphore, SharedMemory, Value,
+    Array, Barrier, Condition, Event, Lock, Queue, RLock, Semaphore, SharedMemory, Value, pipe,
+    wait,
 };
 use procession_tests::{Random, is_long, proc, tests};
 
@@ -21,6 +22,8 @@ tests! {
     values,
     a_queue,
     a_queue_of_handles,
+    a_pipe,
+    a_pipe_of_handles,
 }
 
 const SHORT: Duration = Duration::from_micros(300);
@@ -189,6 +192,37 @@ fn a_queue_of_handles() {
             let _ = queue.put_timeout(&lock, SHORT);
             // What comes is a lock or an error.
             if let Ok(lock) = queue.get_timeout(SHORT) {
+                drop(lock.acquire_timeout(SHORT));
+            }
+        },
+    );
+}
+
+fn a_pipe() {
+    scribbled(
+        || pipe::<Vec<u8>>().expect("pipe"),
+        |(one, other)| {
+            for length in [10, 3_000, 100_000] {
+                let _ = one.send_timeout(&vec![7; length], SHORT);
+                let _ = other.try_send(&vec![7; length]);
+            }
+            for end in [one, other] {
+                let _ = end.poll(SHORT);
+                let _ = wait(&[end], Some(SHORT));
+                while end.recv_timeout(SHORT).is_ok() {}
+            }
+        },
+    );
+}
+
+fn a_pipe_of_handles() {
+    let lock = Lock::new().expect("lock");
+    scribbled(
+        || pipe::<Lock>().expect("pipe"),
+        |(one, other)| {
+            let _ = one.send_timeout(&lock, SHORT);
+            // What comes is a lock or an error.
+            if let Ok(lock) = other.recv_timeout(SHORT) {
                 drop(lock.acquire_timeout(SHORT));
             }
         },

@@ -589,3 +589,6 @@ impl Bytes<'_> {
         unsafe { to.set_len(to.len() + count) };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,8 +37,9 @@
 //! | reader, before the gate | room, and sleeping writers | the sweep opens the gates |
 //! | between closing the line and the hint | a line that has hung up | the kernel tells of it |
 
-use crate::atomic::unmodelled::AtomicBool;
-use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+mod errors;
+mod presence;
+
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -47,16 +48,19 @@ use std::time::Instant;
 use procession_sys::memory::{self, View};
 use procession_sys::ready::{Bell, Rings};
 use procession_sys::wire::{MAX_HANDLES, ReceiveError as WireError, Wire};
-use procession_sys::{BorrowedHandle, Handle, borrow, crash_point, runtime, shared};
+use procession_sys::{BorrowedHandle, Handle, borrow, crash_point, shared};
 
-use crate::channel::{self, Channel, Garbage, LONGEST, Memory, WriteError};
+use crate::atomic::unmodelled::AtomicBool;
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::channel::{self, Channel, LONGEST, Memory, WriteError};
 use crate::roster::Participant;
 use crate::segment::{Body, Core, Segment, SegmentError};
 use crate::turn::{Guard, Turn, patience};
 use crate::wait::{Attempt, block_watching};
-use crate::watch::Line;
 
 pub use crate::channel::Bytes;
+pub use errors::{ReceiveError, SendError};
+pub use presence::somebody_died;
 
 #[repr(C)]
 struct Words {
@@ -101,35 +105,6 @@ impl Memory for Areas<'_> {
     }
 }
 
-/// Why a message was not sent.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum SendError {
-    /// Nobody has the other end any more.
-    Closed,
-    /// There was no room in time.
-    Full,
-    /// It carries more handles than fit.
-    TooManyHandles,
-    /// The system has no memory or descriptor, or what is in the memory was not written by this
-    /// library.
-    Io(io::Error),
-}
-
-/// Why no message was received.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ReceiveError {
-    /// Nobody has the other end any more, and all its messages have been taken.
-    Closed,
-    /// None came in time.
-    Empty,
-    /// What was taken is no message.
-    Garbage,
-    /// The system refused, or what is in the memory was not written by this library.
-    Io(io::Error),
-}
-
 /// A message that was taken.
 #[derive(Debug)]
 pub struct Received<T> {
@@ -150,20 +125,6 @@ pub enum Content<T> {
 
 /// More packets than a line holds; somebody who sends on and on is not waited for.
 const MOST_PACKETS: usize = 1024;
-
-/// How often in its beginning a sender asks whether the other end is still there, before it has its
-/// line watched instead.
-const ASKED: u32 = 64;
-
-/// How many deaths this process has heard of.
-static DEATHS: AtomicU32 = AtomicU32::new(0);
-
-/// Says that a process has died: the next to send asks whether that was the last with the other end.
-pub fn somebody_died() {
-    // ORDERING: Release pairs with the Acquire in `is_gone_to_send`: who knows of the death, and then
-    // sends, asks.
-    DEATHS.fetch_add(1, Ordering::Release);
-}
 
 /// An end of a pipe.
 #[derive(Clone, Debug)]
@@ -226,7 +187,7 @@ impl End {
             gone: AtomicBool::new(false),
             watched: AtomicU64::new(0),
             sends: AtomicU32::new(0),
-            deaths: AtomicU32::new(DEATHS.load(Ordering::Acquire)),
+            deaths: AtomicU32::new(presence::deaths()),
         }))
     }
 
@@ -304,6 +265,9 @@ impl End {
         wait: bool,
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
+        if self.is_gone_to_send() {
+            return Err(SendError::Closed);
+        }
         let length = parts[0].len() + parts[1].len();
         if length > LONGEST {
             let memory = memory::sealed(&parts).map_err(SendError::Io)?;
@@ -352,9 +316,6 @@ impl End {
         handles: &[BorrowedHandle<'_>],
         deadline: Option<Instant>,
     ) -> Result<Option<()>, SendError> {
-        if self.is_gone_to_send() {
-            return Err(SendError::Closed);
-        }
         let channel = self.outgoing();
         let words = channel.words;
         let Some(turn) = Guard::acquire(self.core(), words.writing(), Turn::Until(deadline))?
@@ -596,102 +557,6 @@ impl End {
     ) -> Result<Option<T>, SegmentError> {
         block_watching(gate, deadline, || self.watch(), attempt)
     }
-
-    /// Sees to it that the gates open when somebody dies or the line hangs up.
-    fn watch(&self) -> Result<(), SegmentError> {
-        self.core().watch_others()?;
-        if self.is_watched() {
-            return Ok(());
-        }
-        let line: Arc<dyn Line> = Arc::clone(&self.0) as _;
-        match Core::watch_line(self.0.line.handle(), Arc::downgrade(&line)) {
-            Ok((copies, number)) => {
-                let watched = u64::from(copies) << 32 | (number & u64::from(u32::MAX));
-                self.0.watched.store(watched, Ordering::Release);
-                Ok(())
-            }
-            // By another thread, just now.
-            Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn is_watched(&self) -> bool {
-        let watched = self.0.watched.load(Ordering::Acquire);
-        watched as u32 != 0 && (watched >> 32) as u32 == runtime::known_copies()
-    }
-
-    /// Asks the kernel whether nobody has the other end any more.
-    fn is_gone(&self) -> bool {
-        if self.0.gone.load(Ordering::Acquire) {
-            return true;
-        }
-        let is_gone = self.0.line.is_hung_up();
-        if is_gone {
-            self.0.gone.store(true, Ordering::Release);
-        }
-        is_gone
-    }
-
-    /// The same, for one who is about to sleep: the watching thread tells of what comes later.
-    fn is_gone_to_sleep(&self) -> bool {
-        self.0.gone.load(Ordering::Acquire)
-            || ((self.is_hinted() || !self.is_watched()) && self.is_gone())
-    }
-
-    /// The same, for one who is about to send: without a question, if there is no reason for one.
-    fn is_gone_to_send(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `somebody_died`.
-        let deaths = DEATHS.load(Ordering::Acquire);
-        let sends = self.0.sends.load(Ordering::Relaxed);
-        if self.0.gone.load(Ordering::Acquire) {
-            return true;
-        }
-        if sends >= ASKED && self.0.deaths.load(Ordering::Relaxed) == deaths && !self.is_hinted() {
-            return false;
-        }
-        self.0.deaths.store(deaths, Ordering::Relaxed);
-        // From then on, this process is told. If it cannot be, it goes on asking.
-        if sends < ASKED && (sends + 1 < ASKED || self.watch().is_ok()) {
-            self.0.sends.store(sends + 1, Ordering::Relaxed);
-        }
-        self.is_gone()
-    }
-
-    /// Takes a hint.
-    fn is_hinted(&self) -> bool {
-        let hint = &self.words().hints[self.0.hint.side];
-        // ORDERING: Acquire: the line was closed before the hint was given. It is taken before the
-        // question, so that one that comes later is not lost.
-        if hint.load(Ordering::Acquire) == 0 {
-            return false;
-        }
-        hint.store(0, Ordering::SeqCst);
-        if self.is_gone() {
-            // For the other processes with this end.
-            hint.store(1, Ordering::SeqCst);
-        }
-        true
-    }
-}
-
-impl Line for Inner {
-    fn hung_up(&self) {
-        self.gone.store(true, Ordering::Release);
-        let (words, side) = (self.hint.segment.body(), self.hint.side);
-        words.directions[side].room_gate().open_all();
-        words.directions[1 - side].message_gate().open_all();
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let watched = *self.watched.get_mut();
-        if watched as u32 != 0 {
-            let watch = ((watched >> 32) as u32, watched & u64::from(u32::MAX));
-            Core::forget_line(self.line.handle(), watch);
-        }
-    }
 }
 
 /// Maps the memory of a message that has its own: the first of its handles.
@@ -704,40 +569,4 @@ fn view(handles: &mut Vec<Handle>, length: usize) -> Result<View, ReceiveError> 
         io::ErrorKind::InvalidData => ReceiveError::Garbage,
         _ => ReceiveError::Io(error),
     })
-}
-
-fn overwritten() -> io::Error {
-    let what = "something else was written over the pipe's memory: make another pipe";
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-impl From<WriteError> for SendError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Full => Self::Full,
-            WriteError::Garbage => Self::Io(overwritten()),
-            WriteError::Memory(error) => Self::Io(error),
-        }
-    }
-}
-
-impl From<Garbage> for ReceiveError {
-    fn from(garbage: Garbage) -> Self {
-        match garbage {
-            Garbage::Message => Self::Garbage,
-            Garbage::Words => Self::Io(overwritten()),
-        }
-    }
-}
-
-impl From<SegmentError> for SendError {
-    fn from(error: SegmentError) -> Self {
-        Self::Io(io::Error::other(error))
-    }
-}
-
-impl From<SegmentError> for ReceiveError {
-    fn from(error: SegmentError) -> Self {
-        Self::Io(io::Error::other(error))
-    }
 }

@@ -199,6 +199,22 @@ struct Local {
     copies: u32,
     open: Mutex<HashMap<(u64, u64), Weak<Core>>>,
     watcher: Watcher,
+    /// When this process was started, and where the numbers of processes mean what they do here.
+    myself: OnceLock<(u64, u64)>,
+}
+
+impl Local {
+    /// Asks the system once: each object is joined with the answer.
+    fn myself(&self) -> io::Result<(u64, u64)> {
+        if let Some(known) = self.myself.get() {
+            return Ok(*known);
+        }
+        let start = process::start_time(current_pid()).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "/proc/self/stat does not tell a start time")
+        })?;
+        let namespace = process::namespace()?;
+        Ok(*self.myself.get_or_init(|| (start, namespace)))
+    }
 }
 
 #[cfg(not(loom))]
@@ -214,7 +230,12 @@ fn local() -> Result<&'static Local, SegmentError> {
         {
             return Ok(local);
         }
-        let new = Box::new(Local { copies, open: Mutex::default(), watcher: Watcher::new()? });
+        let new = Box::new(Local {
+            copies,
+            open: Mutex::default(),
+            watcher: Watcher::new()?,
+            myself: OnceLock::new(),
+        });
         let new = Box::into_raw(new);
         let set = LOCAL.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire);
         if set.is_err() {
@@ -351,10 +372,7 @@ impl Core {
         if known.strong_count() == 0 {
             *known = Arc::downgrade(self);
         }
-        let (pid, namespace) = (current_pid(), process::namespace()?);
-        let start = process::start_time(pid).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "/proc/self/stat does not tell a start time")
-        })?;
+        let (pid, (start, namespace)) = (current_pid(), local.myself()?);
         let joined = loop {
             match self.roster().join(pid, start, namespace) {
                 // Those who died while nobody looked keep their places until somebody does.
