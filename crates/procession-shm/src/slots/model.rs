@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Giver, Input, Look, Offer, SLOTS, Taker};
 use crate::atomic::Ordering;
-use crate::model::{check, each_death, expect_failure, in_process, spawn, victim};
+use crate::model::{check, check_all, each_death, expect_failure, in_process, spawn, victim};
 
 fn giver_and_takers<const N: usize>() -> (Arc<Giver>, [Taker; N]) {
     let giver = Giver::new().expect("giver");
@@ -139,7 +139,7 @@ fn taker_dies() {
 
 #[test]
 fn a_piece_is_worked_on() {
-    check(2, one_piece);
+    check_all(2, one_piece);
 }
 
 #[test]
@@ -154,6 +154,6 @@ fn what_a_dead_one_had_is_known() {
 
 #[test]
 fn orderings_are_needed() {
-    let piece = || check(2, one_piece);
+    let piece = || check_all(2, one_piece);
     expect_failure("slots.finish", Ordering::AcqRel, piece);
 }
