@@ -59,7 +59,7 @@
 use std::io;
 use std::ptr::{self, NonNull};
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering, will_read, will_write};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, ordering, will_read, will_write};
 use crate::os::crash_point;
 
 use crate::segment::NewLine;
@@ -204,7 +204,7 @@ impl<M: Memory> Ring<'_, M> {
     fn counts(&self, index: usize) -> Result<(u64, u64), Garbage> {
         let region = self.region(index);
         let head = region.head.load(Ordering::Acquire);
-        let tail = region.tail.load(Ordering::Acquire);
+        let tail = region.tail.load(ordering!("ring.tail", Acquire));
         let used = tail.wrapping_sub(head);
         if used > size_of_region(index) as u64 { Err(Garbage) } else { Ok((head, tail)) }
     }
@@ -339,7 +339,7 @@ impl<M: Memory> Ring<'_, M> {
         // CRASH (ring.write.copied): the bytes lie in free room; nobody sees them.
         crash_point!("ring.write.copied");
         // ORDERING: Release pairs with the Acquire in `counts`: the bytes are there.
-        self.region(index).tail.store(tail.wrapping_add(needed), Ordering::Release);
+        self.region(index).tail.store(tail.wrapping_add(needed), ordering!("ring.write", Release));
         // CRASH (ring.write.committed): the message is there; a sleeping reader does not know.
         crash_point!("ring.write.committed");
         Ok(())
@@ -372,7 +372,7 @@ impl<M: Memory> Ring<'_, M> {
         region.next.store(0, Ordering::Relaxed);
         region.empty();
         // ORDERING: Release pairs with the Acquire in `next`.
-        self.region(index).next.store(other as u32 + 1, Ordering::Release);
+        self.region(index).next.store(other as u32 + 1, ordering!("ring.move", Release));
         // CRASH (ring.write.moved): the next writer follows.
         crash_point!("ring.write.moved");
     }
@@ -698,3 +698,6 @@ mod tests {
         assert_eq!(take(&ring).as_deref(), Some(&b"well"[..]));
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -41,7 +41,9 @@ pub(crate) mod ready {
     }
 }
 
-pub(crate) use check::{check, die, each_death, expect_failure, ordering, step, victim};
+pub(crate) use check::{
+    check, check_all, die, each_death, each_death_all, expect_failure, ordering, step, victim,
+};
 pub(crate) use process::{in_process, spawn};
 
 /// Deaths come at every step, so at every crash point.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Roster, place_of};
 use crate::atomic::Ordering;
 use crate::lock::{Acquired, Lock};
-use crate::model::{Guarded, check, die, expect_failure, in_process, spawn};
+use crate::model::{Guarded, check, check_all, die, expect_failure, in_process, spawn};
 
 /// Three join at once, while a fourth leaves.
 fn join_and_leave() {
@@ -102,13 +102,13 @@ fn each_has_a_place_of_its_own() {
 
 #[test]
 fn a_newcomer_is_watched() {
-    check(2, newcomer_dies);
+    check_all(2, newcomer_dies);
 }
 
 #[test]
 fn orderings_are_needed() {
-    expect_failure("roster.version", Ordering::Relaxed, || check(2, newcomer_dies));
-    expect_failure("roster.look", Ordering::Relaxed, || check(2, newcomer_dies));
+    expect_failure("roster.version", Ordering::Relaxed, || check_all(2, newcomer_dies));
+    expect_failure("roster.look", Ordering::Relaxed, || check_all(2, newcomer_dies));
     expect_failure("lock.fast", Ordering::Acquire, || check(3, newcomer_holds::<false>));
     expect_failure("lock.take", Ordering::Acquire, || check(3, newcomer_holds::<true>));
 }

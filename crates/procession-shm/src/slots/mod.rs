@@ -220,3 +220,6 @@ fn outputs_offset(input: usize) -> usize {
 
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+#[cfg(all(test, loom))]
+mod model;

@@ -4,7 +4,7 @@ use super::{
     ANSWERED, ENTRIES, HAS_HANDLES, IS_STORED, IS_TIMED, OFFERED, SLOTS, Shared, Slot, TAKEN,
     TAKERS, TURN_SHIFT, Words, outputs_offset, state_word,
 };
-use crate::atomic::{Ordering, fence, will_read, will_write};
+use crate::atomic::{Ordering, fence, ordering, will_read, will_write};
 use crate::os::{Handle, clock, crash_point};
 use crate::segment::SegmentError;
 use crate::store::Block;
@@ -281,7 +281,7 @@ impl Answer<'_> {
         // CRASH (slots.counted): whoever tells the giver of the death wakes it.
         crash_point!("slots.counted");
         // ORDERING: SeqCst pairs with the fence in `Giver::wait`.
-        fence(Ordering::SeqCst);
+        fence(ordering!("slots.finish", SeqCst));
         let wanted = words.wanted.load(Ordering::Relaxed);
         if count.wrapping_sub(wanted).cast_signed() >= 0 || self.shared.is_dry() {
             words.answered.0.open_fenced(1);
