@@ -1,14 +1,19 @@
 """The child's side of a start: what happens before its target runs."""
 
+import io
 import os
 import pickle
 import sys
-from multiprocessing import process
+from _frozen_importlib_external import PathFinder
+from multiprocessing import context, process, util
 
 from . import _procession
 
 # The descriptors that came with a request to the fork server, in their order.
 inherited = ()
+
+# A main module that was replaced lives on: what it has defined may be in use.
+_old_main_modules: list = []
 
 
 class Passed:
@@ -48,9 +53,7 @@ def main(data, parent, tracker, tether):
 
 def run(data, parent, tracker):
     """Runs the process that is pickled behind a descriptor, and returns its exit code."""
-    from multiprocessing import resource_tracker
-
-    resource_tracker._resource_tracker._fd = tracker
+    use_tracker(tracker)
     current = process.current_process()
     with open(data, "rb") as pickled:
         current._inheriting = True
@@ -62,17 +65,71 @@ def run(data, parent, tracker):
     return started._bootstrap(parent_sentinel=parent)
 
 
-def prepare(data):
-    """Makes this process like its parent, as far as a target and its arguments need it."""
-    from multiprocessing import spawn
-
-    path = data.get("init_main_from_path")
-    if path is not None and is_script(path):
-        del data["init_main_from_path"]
-        spawn.prepare(data)
-        run_script(path)
+def use_tracker(fd):
+    """Has this process use its parent's resource tracker, if it ever needs one."""
+    tracker = sys.modules.get(_TRACKER)
+    if tracker is not None:
+        tracker._resource_tracker._fd = fd
     else:
-        spawn.prepare(data)
+        sys.meta_path.insert(0, _TrackerFinder(fd))
+
+
+_TRACKER = "multiprocessing.resource_tracker"
+
+
+class _TrackerFinder:
+    """Imports the resource tracker's module as usual, and tells it which tracker there is.
+
+    Most children never need it, and it brings along much that costs milliseconds to import.
+    """
+
+    def __init__(self, fd):
+        self.fd = fd
+
+    def find_spec(self, name, path=None, target=None):
+        if name != _TRACKER:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            module._resource_tracker._fd = self.fd
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def prepare(data):
+    """Makes this process like its parent, as far as a target and its arguments need it.
+
+    As `multiprocessing.spawn.prepare`, which is imported only where it is needed.
+    """
+    current = process.current_process()
+    current.name = data["name"]
+    current.authkey = data["authkey"]
+    if data["log_to_stderr"]:
+        util.log_to_stderr()
+    if "log_level" in data:
+        util.get_logger().setLevel(data["log_level"])
+    sys.path = data["sys_path"]
+    sys.argv = data["sys_argv"]
+    os.chdir(data["dir"])
+    process.ORIGINAL_DIR = data["orig_dir"]
+    context._default_context.set_start_method(data["start_method"], force=True)
+    path = data.get("init_main_from_path")
+    if "init_main_from_name" in data:
+        from multiprocessing import spawn
+
+        spawn._fixup_main_from_name(data["init_main_from_name"])
+    elif path is not None:
+        if is_script(path):
+            run_script(path)
+        else:
+            from multiprocessing import spawn
+
+            spawn._fixup_main_from_path(path)
 
 
 def is_script(path):
@@ -85,16 +142,12 @@ def is_script(path):
 
 def run_script(path):
     """Runs the parent's script as `__mp_main__`, which is the main module here."""
-    import io
-    import types
-    from multiprocessing import spawn
-
     name = "__mp_main__"
-    main = types.ModuleType(name)
+    main = type(sys)(name)
     vars(main).update(__file__=path, __cached__=None, __package__="", __builtins__=__builtins__)
     with io.open_code(path) as source:
         code = compile(source.read(), path, "exec")
-    spawn.old_main_modules.append(sys.modules["__main__"])
+    _old_main_modules.append(sys.modules["__main__"])
     # While it runs, `__main__` is what it would be in `runpy.run_path`.
     sys.modules[name] = main
     try:

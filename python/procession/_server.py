@@ -22,7 +22,7 @@ def main(requests, preload, data):
     util._flush_std_streams()
     util._close_stdin()
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    requests = socket.socket(fileno=requests)
+    requests = forkserver.taken_over(requests)
     children = {}
     poll = select.poll()
     poll.register(requests, select.POLLIN)
@@ -106,7 +106,7 @@ def _run(flags, fds):
     code = 1
     try:
         answers, data, parent, tracker, requests, tether, *_child.inherited = fds
-        with socket.socket(fileno=answers) as answers:
+        with forkserver.taken_over(answers) as answers:
             own = os.pidfd_open(os.getpid())
             hello = forkserver._HELLO.pack(b"h", os.getpid(), 0)
             socket.send_fds(answers, [hello], [own])
@@ -115,7 +115,7 @@ def _run(flags, fds):
             _child.tie(tether)
         else:
             os.close(tether)
-        forkserver._forkserver._requests = socket.socket(fileno=requests)
+        forkserver._forkserver._requests = forkserver.taken_over(requests)
         forkserver._forkserver._forkserver_pid = None
         atexit._clear()
         atexit.register(util._exit_function)

@@ -31,6 +31,24 @@ def program(requests, preload, data):
     return _PROGRAM % (_WHERE, requests, preload, data)
 
 
+def whole_messages():
+    """Returns the two ends of a socket for whole messages, whose calls wait as long as it takes.
+
+    A program may have chosen a default timeout for its own sockets.
+    """
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.settimeout(None)
+    return ends
+
+
+def taken_over(fd):
+    """Returns the socket that a descriptor is on, whose calls wait as long as it takes."""
+    taken = socket.socket(fileno=fd)
+    taken.settimeout(None)
+    return taken
+
+
 class ForkServer:
     """The fork server as those who use it see it."""
 
@@ -94,7 +112,7 @@ class ForkServer:
             data = spawn.get_preparation_data("ignore")
             keys = "init_main_from_name", "init_main_from_path", "sys_argv", "sys_path"
             data = {key: data[key] for key in keys if key in data}
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = whole_messages()
         try:
             executable = spawn.get_executable()
             flags = util._args_from_interpreter_flags()
@@ -120,7 +138,7 @@ class ForkServer:
         # A server that dies in the middle has made no child, or the child answers.
         for _ in range(5):
             self.ensure_running()
-            answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            answers, theirs = whole_messages()
             with theirs:
                 passed = [theirs.fileno(), data, parent, resource_tracker.getfd()]
                 passed += [self._requests.fileno(), tether if tether is not None else data, *fds]

@@ -6,14 +6,11 @@ queue or it is not, whoever is killed when.
 
 import traceback
 import types
-from multiprocessing import queues as _std
 from queue import Empty, Full
 
 from . import _procession
 from ._pickling import dumps, loads
 from ._share import carry, receive
-from .connection import wait
-from .context import _default_context
 from .errors import WorkerDied
 from .synchronize import SEM_VALUE_MAX, _rebuild
 
@@ -158,15 +155,13 @@ class JoinableQueue(Queue):
             raise WorkerDied(None, lost=lost)
 
 
-class SimpleQueue(_std.SimpleQueue):
-    """A queue with nothing but put, get and empty: the standard library's pipe, with locks of ours.
+def __getattr__(name):
+    """Imports the queue that is the standard library's only for who uses it."""
+    if name == "SimpleQueue":
+        from ._simple_queue import SimpleQueue
 
-    Others wait for its reader with a selector, and count on finding an object then: a pipe says
-    nothing else.
-    """
-
-    def __init__(self, *, ctx=None):
-        super().__init__(ctx=ctx or _default_context)
+        return SimpleQueue
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _End:
@@ -197,6 +192,8 @@ class _Reader(_End):
         return self._queue._fileno()
 
     def poll(self, timeout=0.0):
+        from .connection import wait
+
         return bool(wait([self], timeout))
 
     def recv(self):

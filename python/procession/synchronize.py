@@ -7,6 +7,7 @@ What a process holds when it dies is free again, and the next one to acquire it 
 import sys
 import threading
 import time
+import types
 from multiprocessing import process
 
 from . import _procession
@@ -138,6 +139,17 @@ class Condition(_Shared, _procession.Condition):
 
     def __repr__(self):
         return f"<{type(self).__name__}({self._lock}, {self._waiting()})>"
+
+    # The private counts of `multiprocessing`'s condition, for code that looks at them.
+    @property
+    def _sleeping_count(self):
+        return types.SimpleNamespace(get_value=self._waiting)
+
+    @property
+    def _woken_count(self):
+        return types.SimpleNamespace(get_value=lambda: 0)
+
+    _wait_semaphore = _woken_count
 
     def wait(self, timeout=None):
         """Releases the lock, waits to be notified, and acquires the lock again.

@@ -25,7 +25,6 @@ LIMIT = 200
 EXPECTED = {
     "_TestImportStar.*": "the standard library's files",
     "TestResourceTracker.*": "names of semaphores; procession's have none",
-    "*TestCondition.test_notify*": "`Condition._sleeping_count`, a private semaphore",
     "*TestProcess.test_forkserver_sig*": "a private attribute of the fork server",
     "TestStartMethod.test_mixed_startmethod": "wants an error; with procession it works",
     "TestPoolNotLeakOnFailure.*": "a pool on a mock of a context",

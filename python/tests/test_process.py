@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -207,6 +208,16 @@ def test_a_child_killed_at_once_is_a_child_that_ended():
         child = started(ctx, sleep, daemon=True)
         child.kill()
         assert ended(child) == -signal.SIGKILL
+
+
+def test_a_default_timeout_of_sockets_is_not_ours(ctx):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.001)
+    try:
+        assert ended(started(ctx, leave, 5)) == 5
+        assert ended(started(ctx, time.sleep, 0.1)) == 0
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 SCRIPT = """
