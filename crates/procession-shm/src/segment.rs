@@ -248,7 +248,12 @@ fn local() -> Result<&'static Local, SegmentError> {
 #[cfg(loom)]
 fn local() -> Result<Arc<Local>, SegmentError> {
     runtime::local(|| {
-        Ok(Local { copies: runtime::copies()?, open: Mutex::default(), watcher: Watcher::new()? })
+        Ok(Local {
+            copies: runtime::copies()?,
+            open: Mutex::default(),
+            watcher: Watcher::new()?,
+            myself: OnceLock::new(),
+        })
     })
 }
 

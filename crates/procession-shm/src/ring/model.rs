@@ -65,7 +65,7 @@ fn pass<const COUNT: u8, const LENGTH: usize>() {
         spawn(2, move || {
             for number in 0..COUNT {
                 let bytes = message(number, LENGTH);
-                ring(&shared).write([&bytes, &[]], number.into(), false).expect("room");
+                ring(&shared).write(&bytes, &[], number.into(), false).expect("room");
             }
         })
     };
@@ -90,7 +90,7 @@ fn writer_dies() {
             victim(|| {
                 for number in 0..3 {
                     let bytes = message(number, 24);
-                    match ring(&shared).write([&bytes, &[]], number.into(), false) {
+                    match ring(&shared).write(&bytes, &[], number.into(), false) {
                         Ok(()) => {}
                         Err(WriteError::NoRoom | WriteError::Memory(_)) => panic!("there is room"),
                     }
@@ -106,7 +106,7 @@ fn writer_dies() {
     }
     assert!(next <= 3);
     let bytes = message(next, 24);
-    ring(&shared).write([&bytes, &[]], next.into(), false).expect("room");
+    ring(&shared).write(&bytes, &[], next.into(), false).expect("room");
     assert!(take(&ring(&shared), next, 24), "the next writer goes on where it has to");
 }
 
