@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo xtask test [--long]      everything that CI checks; --long makes the kill tests 1,000 rounds
+//! cargo xtask python             the Python package alone
 //! cargo xtask tidy               the structural tests alone
 //! cargo xtask bench [--quick]    the tables of the README
 //! ```
@@ -11,6 +12,7 @@
 
 mod examples;
 mod leftovers;
+mod python;
 mod run;
 mod suite;
 mod tidy;
@@ -18,7 +20,7 @@ mod tidy;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask test [--long] | tidy | bench [--quick] [FILTER]";
+const USAGE: &str = "usage: cargo xtask test [--long] | python | tidy | bench [--quick] [FILTER]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
             Some("--long") if words.next().is_none() => suite::test(true),
             Some(_) => return usage(),
         },
+        Some("python") if words.next().is_none() => suite::python(),
         Some("tidy") if words.next().is_none() => report_tidy(),
         Some("bench") => suite::bench(&arguments[1..]),
         _ => return usage(),

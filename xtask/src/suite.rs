@@ -2,6 +2,7 @@
 
 use crate::examples;
 use crate::leftovers::Snapshot;
+use crate::python;
 use crate::run::{self, Outcome, Report, cargo, rustup};
 use crate::tidy;
 
@@ -37,6 +38,7 @@ pub(crate) fn test(long: bool) -> bool {
         run::shown(&mut command)
     });
     report.step("examples", examples::check);
+    python::test(&mut report);
     report.step("the fuzzers' corpus", replay_corpus);
     report.step("nothing left behind", || before.compare());
 
@@ -72,6 +74,13 @@ pub(crate) fn test(long: bool) -> bool {
         }
         run::shown(&mut cargo(&["deny", "check"]))
     });
+    report.finish()
+}
+
+/// Builds and tests the Python package.
+pub(crate) fn python() -> bool {
+    let mut report = Report::default();
+    python::test(&mut report);
     report.finish()
 }
 

@@ -12,6 +12,9 @@ pub(crate) use std::sync::atomic::Ordering;
 
 /// For statics that one process keeps to itself; they are part of no protocol, and of no model.
 pub(crate) mod unmodelled {
+    /// For what a process notes of an object that it has open, for itself.
+    #[cfg(not(loom))]
+    pub(crate) use std::sync::atomic::AtomicBool;
     #[cfg(not(loom))]
     pub(crate) use std::sync::atomic::AtomicPtr;
     pub(crate) use std::sync::atomic::AtomicU32;

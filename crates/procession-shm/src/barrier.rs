@@ -205,6 +205,28 @@ impl Barrier {
     ///
     /// A [`BarrierError`].
     pub fn wait(&self, deadline: Option<Instant>) -> Result<usize, BarrierError> {
+        self.wait_for(deadline, None)
+    }
+
+    /// As [`wait`](Self::wait); who comes last first runs `action`, which breaks the barrier if it
+    /// returns false. All parties have to come with an action, or none.
+    ///
+    /// # Errors
+    ///
+    /// A [`BarrierError`].
+    pub fn wait_with(
+        &self,
+        deadline: Option<Instant>,
+        action: &mut dyn FnMut() -> bool,
+    ) -> Result<usize, BarrierError> {
+        self.wait_for(deadline, Some(action))
+    }
+
+    fn wait_for(
+        &self,
+        deadline: Option<Instant>,
+        action: Option<&mut dyn FnMut() -> bool>,
+    ) -> Result<usize, BarrierError> {
         let (words, entries) = (self.0.body(), self.entries());
         let me = self.0.core.me()?;
         let mut turns = 0;
@@ -221,11 +243,18 @@ impl Barrier {
                 break (generation(state), index);
             }
             // All have come, and the last one has not opened the next generation yet.
-            self.complete(generation(state));
+            if action.is_none() {
+                self.complete(generation(state));
+            } else if !self.leave_generation(generation(state), deadline)? {
+                return Err(BarrierError::Broken { dead: None });
+            }
         };
         // CRASH (barrier.wait.entered): an entry of a dead one; the sweep breaks the generation.
         crash_point!("barrier.wait.entered");
         if index + 1 == entries.len() {
+            if action.is_some_and(|action| !action()) {
+                self.break_generation(current);
+            }
             self.complete(current);
         }
         let outcome = || {
@@ -236,12 +265,31 @@ impl Barrier {
             let is_over = generation(state) != current || state & BROKEN != 0;
             is_over.then(|| Err(self.broken(state)))
         };
-        match block(&self.0.core, &words.gate, deadline, |_| Ok(outcome()))? {
+        let waited = block(&self.0.core, &words.gate, deadline, |_| Ok(outcome()));
+        if waited.is_err() {
+            // Its entry stays, and it is not there any more.
+            self.break_generation(current);
+        }
+        match waited? {
             Some(outcome) => outcome,
             None if self.break_generation(current) => Err(BarrierError::Broken { dead: None }),
             // It has ended at the last moment.
             None => outcome().unwrap_or(Err(BarrierError::Broken { dead: None })),
         }
+    }
+
+    /// Waits until the next generation, or the end of this one; false when `deadline` passes.
+    fn leave_generation(
+        &self,
+        current: u32,
+        deadline: Option<Instant>,
+    ) -> Result<bool, SegmentError> {
+        let words = self.0.body();
+        let left = block(&self.0.core, &words.gate, deadline, |_| {
+            let state = words.state.load(Ordering::Acquire);
+            Ok((generation(state) != current || state & BROKEN != 0).then_some(()))
+        })?;
+        Ok(left.is_some())
     }
 
     fn complete(&self, current: u32) {
@@ -352,6 +400,30 @@ mod tests {
         let told = barrier.wait(None);
         assert!(matches!(told, Err(BarrierError::Broken { dead: None })), "{told:?}");
         assert_eq!(words.state.load(Ordering::Relaxed) & BY_DEATH, 0);
+    }
+
+    #[test]
+    fn the_last_one_acts_before_anybody_passes() {
+        let barrier = Barrier::new(3).expect("barrier");
+        let actions = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for turn in 1..=200 {
+                        let mut act = || {
+                            actions.fetch_add(1, Ordering::SeqCst);
+                            true
+                        };
+                        barrier.wait_with(None, &mut act).expect("it is whole");
+                        assert!(actions.load(Ordering::SeqCst) >= turn);
+                    }
+                });
+            }
+        });
+        assert_eq!(actions.load(Ordering::SeqCst), 200);
+        let alone = Barrier::new(1).expect("barrier");
+        assert!(alone.wait_with(None, &mut || false).is_err());
+        assert!(alone.is_broken(), "the action has failed");
     }
 }
 

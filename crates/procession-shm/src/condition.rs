@@ -20,6 +20,8 @@
 //! dies then, what it was told may be lost, and as many others are told. `asleep` is how many of its
 //! threads count in `waiting` for certain: if it dies, they do not any more.
 //!
+//! [`Waiters`] is the same without the lock, for a caller that brings another one.
+//!
 //! # What a crash leaves behind
 //!
 //! | killed | survivors see | who repairs |
@@ -30,6 +32,7 @@
 //! | between `asleep` and the queue | `waiting` is one too many for good: a later notification gives a permit that nobody needs, and with the next one somebody passes for nothing | nobody has to |
 //! | between the queue and the gate | permits, and all asleep | the sweep opens the gate |
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence, ordering};
@@ -47,11 +50,7 @@ const MOST: u64 = u16::MAX as u64;
 #[repr(C)]
 struct Words {
     lock: LockWords,
-    gate: Gate,
-    queue: AtomicU64,
-    arrivals: AtomicU32,
-    passing: [OwnCount; PLACES],
-    asleep: [OwnCount; PLACES],
+    waiters: WaitersWords,
 }
 
 // SAFETY: atomics, in C's layout.
@@ -61,19 +60,35 @@ unsafe impl Body for Words {
     fn sweep(core: &Core, dead: Participant) {
         let words = core.body::<Self>();
         words.lock.sweep(dead);
-        for _ in 0..words.asleep[place_of(dead.number)].take(dead.number).min(MOST) {
-            words.change(|queue| Some(queue.leave()));
-        }
-        // It has said so before it took the permit; perhaps there was none. A spare wake is fine.
-        let passing = words.passing[place_of(dead.number)].take(dead.number);
-        if passing > 0 {
-            let passing = usize::try_from(passing).unwrap_or(usize::MAX);
-            words.change(|queue| Some(queue.notify(passing)));
-        }
+        words.waiters.sweep(dead);
     }
 
     fn wake(&self) {
         self.lock.wake();
+        self.waiters.gate.open_all();
+    }
+}
+
+/// All but the lock.
+#[cfg_attr(loom, derive(Default))]
+#[repr(C)]
+struct WaitersWords {
+    gate: Gate,
+    queue: AtomicU64,
+    arrivals: AtomicU32,
+    passing: [OwnCount; PLACES],
+    asleep: [OwnCount; PLACES],
+}
+
+// SAFETY: atomics, in C's layout.
+unsafe impl Body for WaitersWords {
+    const KIND: u32 = 11;
+
+    fn sweep(core: &Core, dead: Participant) {
+        core.body::<Self>().sweep(dead);
+    }
+
+    fn wake(&self) {
         self.gate.open_all();
     }
 }
@@ -152,70 +167,67 @@ impl Condition {
     ///
     /// # Errors
     ///
-    /// A [`ConditionError`]; after [`Segment`](ConditionError::Segment) the lock is not held.
+    /// A [`ConditionError`]; after [`Segment`](ConditionError::Segment) the lock may not be held.
     pub fn wait(&self, deadline: Option<Instant>) -> Result<(bool, Acquired), ConditionError> {
         let (words, me) = (self.0.body(), self.0.core.me()?);
         if !words.lock.is_held_by(me) {
             return Err(ConditionError::NotHeld);
         }
-        let Some(before) = words.change(Queue::enter) else { return Err(ConditionError::Full) };
-        // ORDERING: after the entry and before the sleep, as `notify` reads it the other way round.
-        words.arrivals.fetch_add(1, Ordering::AcqRel);
-        if words.lock.release_own(me).is_err() {
-            words.change(|queue| Some(queue.leave()));
-            return Err(ConditionError::NotHeld);
-        }
-        let (passing, asleep) = (&words.passing[place_of(me)], &words.asleep[place_of(me)]);
-        // It is in the queue for certain from before `more` to after `less`, and not the other way
-        // round: a sweep that took out one too many would take what a living one was told.
-        asleep.more(me);
-        // CRASH (condition.wait.released): it holds nothing; the sweep takes it out of the queue.
-        crash_point!("condition.wait.released");
-        let passed = block(&self.0.core, &words.gate, deadline, |_| {
-            let queue = Queue::from_word(words.queue.load(Ordering::Acquire));
-            if !queue.may_pass(before.turn) {
-                return Ok(None);
-            }
-            // Before the permit is gone, for whoever sweeps.
-            passing.more(me);
-            asleep.less(me);
-            let passed = words.change(|queue| queue.pass(before.turn));
-            if passed.is_none() {
-                asleep.more(me);
-                passing.less(me);
-            }
-            Ok(passed)
-        });
-        let passed = passed.map(|passed| passed.is_some());
-        if !matches!(passed, Ok(true)) {
-            asleep.less(me);
-            words.change(|queue| Some(queue.leave()));
-        }
-        let passed = passed?;
-        // CRASH (condition.wait.passed): what it was told is lost; the sweep lets another pass.
-        crash_point!("condition.wait.passed");
-        let acquired = words.lock.acquire(&self.0.core, None)?;
-        if passed {
-            passing.less(me);
-        }
+        let release = || words.lock.release_own(me).is_ok();
+        let acquire = || words.lock.acquire(&self.0.core, None);
+        let (passed, acquired) = words.waiters.wait(&self.0.core, deadline, release, acquire)?;
         Ok((passed, acquired.unwrap_or(Acquired::Free))) // without a deadline it is always `Some`
     }
 
     /// Wakes at most `count` of those who wait.
     pub fn notify(&self, count: usize) {
-        let words = self.0.body();
-        let arrivals = words.arrivals.load(Ordering::Acquire);
-        let before = words.change(|queue| Some(queue.notify(count)));
-        // CRASH (condition.notify.counted): others sleep; the sweep opens the gate.
-        crash_point!("condition.notify.counted");
-        if before.is_some_and(|queue| queue.waiting > 0) {
-            words.gate.open(u32::try_from(count).unwrap_or(u32::MAX));
-            // ORDERING: SeqCst: who was woken in another's place has counted itself before it slept.
-            fence(Ordering::SeqCst);
-            if words.arrivals.load(Ordering::Acquire) != arrivals {
-                words.gate.open_all();
-            }
-        }
+        self.0.body().waiters.notify(count);
+    }
+}
+
+/// A condition without a lock of its own, on a segment of its own.
+#[derive(Clone, Debug)]
+pub struct Waiters(Segment<WaitersWords>);
+
+on_segment!(Waiters);
+
+impl Waiters {
+    /// Makes a condition that nobody waits for.
+    ///
+    /// # Errors
+    ///
+    /// A [`SegmentError`] when there is no memory or descriptor.
+    pub fn new() -> Result<Self, SegmentError> {
+        Segment::create(0).map(Self)
+    }
+
+    /// Calls `release`, which gives the caller's lock up and says whether it was held, waits to be
+    /// notified, at most until `deadline`, and calls `acquire`, which takes the lock again.
+    ///
+    /// Returns whether it was notified before the deadline, and what `acquire` has returned, which
+    /// is called also when the wait is given up.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConditionError`].
+    pub fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        release: impl FnOnce() -> bool,
+        acquire: impl FnOnce() -> Result<T, SegmentError>,
+    ) -> Result<(bool, T), ConditionError> {
+        self.0.body().wait(&self.0.core, deadline, release, acquire)
+    }
+
+    /// Wakes at most `count` of those who wait.
+    pub fn notify(&self, count: usize) {
+        self.0.body().notify(count);
+    }
+
+    /// Returns how many wait now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        Queue::from_word(self.0.body().queue.load(Ordering::Acquire)).waiting.into()
     }
 }
 
@@ -266,7 +278,84 @@ impl Queue {
     }
 }
 
-impl Words {
+impl WaitersWords {
+    fn sweep(&self, dead: Participant) {
+        for _ in 0..self.asleep[place_of(dead.number)].take(dead.number).min(MOST) {
+            self.change(|queue| Some(queue.leave()));
+        }
+        // It has said so before it took the permit; perhaps there was none. A spare wake is fine.
+        let passing = self.passing[place_of(dead.number)].take(dead.number);
+        if passing > 0 {
+            let passing = usize::try_from(passing).unwrap_or(usize::MAX);
+            self.change(|queue| Some(queue.notify(passing)));
+        }
+    }
+
+    fn wait<T>(
+        &self,
+        core: &Arc<Core>,
+        deadline: Option<Instant>,
+        release: impl FnOnce() -> bool,
+        acquire: impl FnOnce() -> Result<T, SegmentError>,
+    ) -> Result<(bool, T), ConditionError> {
+        let me = core.me()?;
+        let Some(before) = self.change(Queue::enter) else { return Err(ConditionError::Full) };
+        // ORDERING: after the entry and before the sleep, as `notify` reads it the other way round.
+        self.arrivals.fetch_add(1, Ordering::AcqRel);
+        if !release() {
+            self.change(|queue| Some(queue.leave()));
+            return Err(ConditionError::NotHeld);
+        }
+        let (passing, asleep) = (&self.passing[place_of(me)], &self.asleep[place_of(me)]);
+        // It is in the queue for certain from before `more` to after `less`, and not the other way
+        // round: a sweep that took out one too many would take what a living one was told.
+        asleep.more(me);
+        // CRASH (condition.wait.released): it holds nothing; the sweep takes it out of the queue.
+        crash_point!("condition.wait.released");
+        let passed = block(core, &self.gate, deadline, |_| {
+            let queue = Queue::from_word(self.queue.load(Ordering::Acquire));
+            if !queue.may_pass(before.turn) {
+                return Ok(None);
+            }
+            // Before the permit is gone, for whoever sweeps.
+            passing.more(me);
+            asleep.less(me);
+            let passed = self.change(|queue| queue.pass(before.turn));
+            if passed.is_none() {
+                asleep.more(me);
+                passing.less(me);
+            }
+            Ok(passed)
+        });
+        let passed = passed.map(|passed| passed.is_some());
+        if !matches!(passed, Ok(true)) {
+            asleep.less(me);
+            self.change(|queue| Some(queue.leave()));
+        }
+        // CRASH (condition.wait.passed): what it was told is lost; the sweep lets another pass.
+        crash_point!("condition.wait.passed");
+        let acquired = acquire();
+        if matches!(passed, Ok(true)) {
+            passing.less(me);
+        }
+        Ok((passed?, acquired?))
+    }
+
+    fn notify(&self, count: usize) {
+        let arrivals = self.arrivals.load(Ordering::Acquire);
+        let before = self.change(|queue| Some(queue.notify(count)));
+        // CRASH (condition.notify.counted): others sleep; the sweep opens the gate.
+        crash_point!("condition.notify.counted");
+        if before.is_some_and(|queue| queue.waiting > 0) {
+            self.gate.open(u32::try_from(count).unwrap_or(u32::MAX));
+            // ORDERING: SeqCst: who was woken in another's place has counted itself before it slept.
+            fence(Ordering::SeqCst);
+            if self.arrivals.load(Ordering::Acquire) != arrivals {
+                self.gate.open_all();
+            }
+        }
+    }
+
     /// Changes the queue if `change` says how; returns what it was before.
     fn change(&self, change: impl Fn(Queue) -> Option<Queue>) -> Option<Queue> {
         let change = |word| change(Queue::from_word(word)).map(Queue::word);
@@ -304,7 +393,7 @@ mod tests {
     #[test]
     fn the_dead_do_not_wait() {
         let condition = Condition::new().expect("condition");
-        let (words, core) = (condition.0.body(), &condition.0.core);
+        let (words, core) = (&condition.0.body().waiters, &condition.0.core);
         let namespace = procession_sys::process::namespace().expect("proc");
         let dead = core.roster().join(1, 1, namespace).expect("a place");
         words.change(Queue::enter).expect("room");
@@ -321,7 +410,7 @@ mod tests {
     fn who_waits_long_is_told_however_many_come_and_go() {
         let condition = Condition::new().expect("condition");
         let acquire = || condition.acquire(None).expect("lock").expect("no deadline");
-        let word = || condition.0.body().queue.load(Ordering::Acquire);
+        let word = || condition.0.body().waiters.queue.load(Ordering::Acquire);
         std::thread::scope(|scope| {
             let patient = scope.spawn(|| {
                 let _ = acquire();
@@ -339,6 +428,39 @@ mod tests {
             condition.release().expect("held");
             condition.notify(1);
             assert!(patient.join().expect("it was told"));
+        });
+    }
+
+    #[test]
+    fn waiters_bring_a_lock_of_their_own() {
+        let lock = crate::rlock::RLock::new().expect("lock");
+        let waiters = Waiters::new().expect("waiters");
+        let acquire = || lock.acquire(None);
+        assert!(matches!(
+            waiters.wait(None, || lock.release_all() > 0, acquire),
+            Err(ConditionError::NotHeld)
+        ));
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                for _ in 0..3 {
+                    assert!(matches!(acquire(), Ok(Some(Acquired::Free))));
+                }
+                let mut depth = 0;
+                let release = || {
+                    depth = lock.release_all();
+                    depth > 0
+                };
+                let (passed, _) = waiters.wait(None, release, acquire).expect("wait");
+                lock.deepen(depth);
+                let depth = lock.depth();
+                lock.release_all();
+                (passed, depth, lock.depth())
+            });
+            while waiters.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            waiters.notify(1);
+            assert_eq!(waiter.join().expect("waiter"), (true, 3, 0));
         });
     }
 }

@@ -12,6 +12,7 @@
 //! | `bytes` | plain bytes, with and without a lock |
 //! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
+//! | `channel`, `pipe` | messages between two ends, until one is gone |
 //! | `slots` | work that one process offers, and others take and answer |
 //! | `store` | blocks of bytes that one process writes and others copy out |
 //!
@@ -33,6 +34,8 @@
 mod atomic;
 pub mod barrier;
 pub mod bytes;
+#[cfg(not(loom))]
+mod channel;
 pub mod condition;
 pub mod event;
 mod gate;
@@ -44,6 +47,8 @@ mod model;
 pub mod named;
 mod os;
 #[cfg(not(loom))]
+pub mod pipe;
+#[cfg(not(loom))]
 pub mod queue;
 mod ring;
 pub mod rlock;
@@ -53,8 +58,10 @@ pub mod semaphore;
 pub mod slots;
 #[cfg_attr(loom, path = "model/store.rs")]
 pub mod store;
+mod turn;
 mod wait;
 #[cfg_attr(loom, path = "model/watch.rs")]
 mod watch;
 
 pub use roster::PLACES;
+pub use wait::on_interrupt;

@@ -140,23 +140,28 @@ impl LockWords {
         deadline: Option<Instant>,
     ) -> Result<Option<Acquired>, SegmentError> {
         let me = core.me()?;
-        if !self.hunger.is_felt() {
-            // ORDERING: as in `attempt`.
-            let fast = self.word.compare_exchange(
-                0,
-                me,
-                ordering!("lock.fast", AcqRel),
-                Ordering::Relaxed,
-            );
-            if fast.is_ok() {
-                crash_point!("lock.acquire.fast");
-                return Ok(Some(Acquired::Free));
-            }
+        if self.acquire_at_once(me) {
+            return Ok(Some(Acquired::Free));
         }
         let is_free = || !self.is_held();
         self.hunger.block(core, &self.gate, deadline, is_free, |attempt| {
             self.attempt(core, me, attempt == Attempt::Sleeping)
         })
+    }
+
+    /// Takes the lock if it is free, nobody died with it and nobody has waited long for it; looks at
+    /// nothing else.
+    pub(crate) fn acquire_at_once(&self, me: Number) -> bool {
+        if self.hunger.is_felt() {
+            return false;
+        }
+        // ORDERING: as in `attempt`.
+        let order = ordering!("lock.fast", AcqRel);
+        let taken = self.word.compare_exchange(0, me, order, Ordering::Relaxed).is_ok();
+        if taken {
+            crash_point!("lock.acquire.fast");
+        }
+        taken
     }
 
     /// Takes the lock if that is possible now.
@@ -302,6 +307,12 @@ impl Lock {
         self.0.body().try_acquire(&self.0.core)
     }
 
+    /// Takes the lock if it is free, in a few instructions; false when that takes more.
+    #[must_use]
+    pub fn acquire_at_once(&self) -> bool {
+        self.0.core.me().is_ok_and(|me| self.0.body().acquire_at_once(me))
+    }
+
     /// Gives the lock up, whoever holds it.
     ///
     /// # Errors
@@ -323,6 +334,12 @@ impl Lock {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.0.body().is_held()
+    }
+
+    /// Tells whether this process holds it.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.0.core.me().is_ok_and(|me| self.0.body().is_held_by(me))
     }
 
     #[cfg(test)]

@@ -45,7 +45,7 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use procession_sys::ready::Bell;
 use procession_sys::wire::{MAX_HANDLES, ReceiveError, Wire};
@@ -53,10 +53,11 @@ use procession_sys::{BorrowedHandle, Handle, crash_point, shared};
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::gate::Gate;
-use crate::lock::{Acquired, LockWords};
+use crate::lock::LockWords;
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
-use crate::roster::{Number, OwnCount, PLACES, Participant, place_of};
+use crate::roster::{OwnCount, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, NewLine, Segment, SegmentError};
+use crate::turn::{AT_ONCE, Guard, Turn, patience};
 use crate::wait::block;
 use crate::watch::Watched;
 
@@ -250,19 +251,36 @@ impl Queue {
         wait: bool,
         deadline: Option<Instant>,
     ) -> Result<(), PutError> {
-        if bytes.len() > LONGEST || handles.len() > MAX_HANDLES {
+        self.put_parts(&[bytes], handles, wait, deadline)
+    }
+
+    /// As [`put`](Self::put), for a message whose parts lie in several places.
+    ///
+    /// # Errors
+    ///
+    /// A [`PutError`]; nothing was put.
+    pub fn put_parts(
+        &self,
+        parts: &[&[u8]],
+        handles: &[BorrowedHandle<'_>],
+        wait: bool,
+        deadline: Option<Instant>,
+    ) -> Result<(), PutError> {
+        let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        if length > LONGEST || handles.len() > MAX_HANDLES {
             return Err(PutError::TooLarge);
         }
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let patience = if wait { deadline } else { patience() };
-        if let Some(outcome) = self.try_put(bytes, handles, patience)? {
+        let turn = Turn::Until(if wait { deadline } else { patience() });
+        if let Some(outcome) = self.try_put(parts, handles, turn)? {
             return outcome;
         }
         if !wait {
             return Err(PutError::Full);
         }
         let put = block(core, &words.writers, deadline, |_| {
-            Ok(self.try_put(bytes, handles, deadline).unwrap_or_else(|error| Some(Err(error))))
+            let put = self.try_put(parts, handles, Turn::Until(deadline));
+            Ok(put.unwrap_or_else(|error| Some(Err(error))))
         });
         let put = put.map_err(PutError::from).and_then(|put| put.unwrap_or(Err(PutError::Full)));
         if put.is_err() && !self.is_full() {
@@ -272,12 +290,19 @@ impl Queue {
         put
     }
 
-    /// One attempt: `None` when there is no room, or no turn until `deadline`.
+    /// Puts a short message in if that takes but a few instructions; false when it takes more, or
+    /// cannot be.
+    #[must_use]
+    pub fn put_at_once(&self, bytes: &[u8]) -> bool {
+        matches!(self.try_put(&[bytes], &[], Turn::AtOnce), Ok(Some(Ok(()))))
+    }
+
+    /// One attempt: `None` when there is no room, or no turn in time.
     fn try_put(
         &self,
-        bytes: &[u8],
+        parts: &[&[u8]],
         handles: &[BorrowedHandle<'_>],
-        deadline: Option<Instant>,
+        turn: Turn,
     ) -> Result<Option<Result<(), PutError>>, PutError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         if words.closed.load(Ordering::Acquire) != 0 {
@@ -286,7 +311,7 @@ impl Queue {
         if self.is_full() {
             return Ok(None);
         }
-        let Some(guard) = Guard::acquire(core, &words.put, deadline)? else { return Ok(None) };
+        let Some(guard) = Guard::acquire(core, &words.put, turn)? else { return Ok(None) };
         if guard.from_dead {
             self.recover_puts()?;
         }
@@ -317,7 +342,7 @@ impl Queue {
             // CRASH (queue.put.packed): a packet that no message names; a reader throws it away.
             crash_point!("queue.put.packed");
         }
-        match self.ring().write([prefix, bytes], sequence, !handles.is_empty()) {
+        match self.ring().write(prefix, parts, sequence, !handles.is_empty()) {
             Ok(()) => {}
             // Nothing was written; a packet of handles is thrown away by a reader.
             Err(WriteError::NoRoom) => return Ok(self.crowded()),
@@ -349,7 +374,8 @@ impl Queue {
         if !self.is_empty() {
             return Ok(false);
         }
-        let Some(_readers) = Guard::acquire(core, &words.get, patience())? else {
+        let turn = Turn::Until(patience());
+        let Some(_readers) = Guard::acquire(core, &words.get, turn)? else {
             return Ok(false);
         };
         // As many as fit, and no more than that: others do not send while the lock is held.
@@ -376,14 +402,15 @@ impl Queue {
         deadline: Option<Instant>,
     ) -> Result<Taken, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let patience = if wait { deadline } else { patience() };
-        if let Some(outcome) = self.try_get(bytes, patience) {
+        let turn = Turn::Until(if wait { deadline } else { patience() });
+        if let Some(outcome) = self.try_get(bytes, turn) {
             return outcome;
         }
         if !wait {
             return Err(GetError::Empty);
         }
-        let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes, deadline)));
+        let turn = Turn::Until(deadline);
+        let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes, turn)));
         let got = got.map_err(GetError::from).and_then(|got| got.unwrap_or(Err(GetError::Empty)));
         if got.is_err() && !self.is_empty() {
             // It may have been woken for a message that it leaves to others.
@@ -392,51 +419,52 @@ impl Queue {
         got
     }
 
-    /// One attempt: `None` when no message is there, or no turn comes until `deadline`.
-    fn try_get(
-        &self,
-        bytes: &mut Vec<u8>,
-        deadline: Option<Instant>,
-    ) -> Option<Result<Taken, GetError>> {
+    /// Takes a message out if one is there and that takes but a few instructions; `None` when it
+    /// takes more, or cannot be.
+    pub fn get_at_once(&self, bytes: &mut Vec<u8>) -> Option<Taken> {
+        self.try_get(bytes, Turn::AtOnce)?.ok()
+    }
+
+    /// One attempt: `None` when no message is there, or no turn comes in time.
+    fn try_get(&self, bytes: &mut Vec<u8>, turn: Turn) -> Option<Result<Taken, GetError>> {
         // In this order: what was put before the closing is seen.
         let closed = self.is_closed();
         if !self.is_empty() {
-            return self.take(bytes, deadline).transpose();
+            return self.take(bytes, turn).transpose();
         }
         if !closed {
             return None;
         }
         // A put that began before the closing may be about to end.
-        match self.last_put_is_over(deadline) {
+        match self.last_put_is_over(turn) {
             Ok(true) if self.is_empty() => Some(Err(GetError::Closed)),
-            Ok(true) => self.take(bytes, deadline).transpose(),
+            Ok(true) => self.take(bytes, turn).transpose(),
             Ok(false) => None,
             Err(error) => Some(Err(error.into())),
         }
     }
 
-    /// Waits for a writer that may not have seen that the queue is closed; false if that takes until
-    /// `deadline`.
-    fn last_put_is_over(&self, deadline: Option<Instant>) -> Result<bool, SegmentError> {
+    /// Waits for a writer that may not have seen that the queue is closed; false if no turn comes in
+    /// time.
+    fn last_put_is_over(&self, turn: Turn) -> Result<bool, SegmentError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         // ORDERING: a writer that takes the lock after us sees what we have seen: `closed`.
-        let Some(guard) = Guard::acquire(core, &words.put, deadline)? else { return Ok(false) };
+        let Some(guard) = Guard::acquire(core, &words.put, turn)? else { return Ok(false) };
         if guard.from_dead {
             self.recover_puts()?;
         }
         Ok(true)
     }
 
-    fn take(
-        &self,
-        bytes: &mut Vec<u8>,
-        deadline: Option<Instant>,
-    ) -> Result<Option<Taken>, GetError> {
+    fn take(&self, bytes: &mut Vec<u8>, turn: Turn) -> Result<Option<Taken>, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let me = core.me()?;
-        let Some(guard) = Guard::acquire(core, &words.get, deadline)? else { return Ok(None) };
+        let Some(guard) = Guard::acquire(core, &words.get, turn)? else { return Ok(None) };
         let ring = self.ring();
         let message = match ring.first() {
+            Ok(Some(message)) if turn == Turn::AtOnce && message.length > AT_ONCE => {
+                return Ok(None);
+            }
             Ok(Some(message)) => message,
             Ok(None) => {
                 if guard.from_dead {
@@ -530,7 +558,8 @@ impl Queue {
     /// After a writer's death: as many were put as the last message says.
     fn recover_puts(&self) -> Result<(), SegmentError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let Some(_readers) = Guard::acquire(core, &words.get, patience())? else { return Ok(()) };
+        let turn = Turn::Until(patience());
+        let Some(_readers) = Guard::acquire(core, &words.get, turn)? else { return Ok(()) };
         let known = words.puts.load(Ordering::Acquire).max(words.gets.load(Ordering::Acquire));
         let puts = match self.ring().sequences() {
             Ok(Some((_, end))) => known.max(end),
@@ -717,43 +746,6 @@ impl From<SegmentError> for PutError {
 impl From<SegmentError> for GetError {
     fn from(error: SegmentError) -> Self {
         Self::Io(io::Error::other(error))
-    }
-}
-
-/// How long a call that does not wait for messages or room waits for its turn: long enough for the
-/// longest message of another.
-fn patience() -> Option<Instant> {
-    Instant::now().checked_add(Duration::from_secs(5))
-}
-
-/// One of the queue's locks, held.
-struct Guard<'a> {
-    lock: &'a LockWords,
-    me: Number,
-    from_dead: bool,
-}
-
-impl<'a> Guard<'a> {
-    fn acquire(
-        core: &std::sync::Arc<Core>,
-        lock: &'a LockWords,
-        deadline: Option<Instant>,
-    ) -> Result<Option<Self>, SegmentError> {
-        let Some(acquired) = lock.acquire(core, deadline)? else { return Ok(None) };
-        let from_dead = matches!(acquired, Acquired::FromDead { .. });
-        Ok(Some(Self { lock, me: core.me()?, from_dead }))
-    }
-
-    fn try_acquire(core: &std::sync::Arc<Core>, lock: &'a LockWords) -> Option<Self> {
-        let acquired = lock.try_acquire(core).ok()??;
-        let from_dead = matches!(acquired, Acquired::FromDead { .. });
-        Some(Self { lock, me: core.me().ok()?, from_dead })
-    }
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        let _ = self.lock.release_own(self.me);
     }
 }
 

@@ -290,11 +290,12 @@ impl<M: Memory> Ring<'_, M> {
     /// Writes a message and commits it; the writers' lock is held.
     pub(crate) fn write(
         &self,
-        parts: [&[u8]; 2],
+        prefix: &[u8],
+        parts: &[&[u8]],
         sequence: u64,
         has_handles: bool,
     ) -> Result<(), WriteError> {
-        let length = parts[0].len() + parts[1].len();
+        let length = parts.iter().fold(prefix.len(), |sum, part| sum + part.len());
         let needed = room(length);
         let mut index = Self::named(&self.words.written);
         // A writer that died has moved on, but not told.
@@ -330,8 +331,11 @@ impl<M: Memory> Ring<'_, M> {
         // Counts that nobody wrote who follows the rules may be about to wrap.
         let bytes = tail.wrapping_add(HEADER);
         self.copy_in(index, tail, &header);
-        self.copy_in(index, bytes, parts[0]);
-        self.copy_in(index, bytes.wrapping_add(parts[0].len() as u64), parts[1]);
+        let mut position = bytes;
+        for part in std::iter::once(&prefix).chain(parts) {
+            self.copy_in(index, position, part);
+            position = position.wrapping_add(part.len() as u64);
+        }
         // CRASH (ring.write.copied): the bytes lie in free room; nobody sees them.
         crash_point!("ring.write.copied");
         // ORDERING: Release pairs with the Acquire in `counts`: the bytes are there.
@@ -596,7 +600,7 @@ mod tests {
         for round in 0..50 {
             for size in sizes.iter().take(if round == 0 { 11 } else { 9 }) {
                 let (all, middle) = (bytes(round, *size), size / 3);
-                ring.write([&all[..middle], &all[middle..]], 0, false).expect("room");
+                ring.write(&all[..middle], &[&all[middle..]], 0, false).expect("room");
             }
             for size in sizes.iter().take(if round == 0 { 11 } else { 9 }) {
                 assert_eq!(take(&ring), Some(bytes(round, *size)), "{round}: {size}");
@@ -610,19 +614,19 @@ mod tests {
         let (words, memory) = new();
         let ring = Ring { words: &words, memory: &memory };
         for i in 0..300 {
-            ring.write([&bytes(i, 100_000), &[]], 0, false).expect("room");
+            ring.write(&bytes(i, 100_000), &[], 0, false).expect("room");
         }
         assert!(memory.backed().expect("stat") >= 30_000_000);
         for i in 0..300 {
             assert_eq!(take(&ring), Some(bytes(i, 100_000)));
         }
         // The next message goes to a small region, and the one after it finds the large one left.
-        ring.write([b"small", b""], 0, false).expect("room");
+        ring.write(b"small", &[], 0, false).expect("room");
         assert_eq!(take(&ring).as_deref(), Some(&b"small"[..]));
         let warm: usize = (0..=WARM).map(size_of_region).sum();
         assert!(memory.backed().expect("stat") <= warm as u64);
         for i in 0..1000 {
-            ring.write([&bytes(i, 3000), &[]], 0, false).expect("room");
+            ring.write(&bytes(i, 3000), &[], 0, false).expect("room");
             assert_eq!(take(&ring), Some(bytes(i, 3000)));
         }
         assert!(memory.backed().expect("stat") <= warm as u64);
@@ -637,7 +641,7 @@ mod tests {
             count.store(0u64.wrapping_sub(2008), Ordering::Relaxed);
         }
         for i in 0..5 {
-            ring.write([&bytes(i, 500), &bytes(i, 500)], i as u64, false).expect("room");
+            ring.write(&bytes(i, 500), &[&bytes(i, 500)], i as u64, false).expect("room");
         }
         assert!(matches!(ring.sequences(), Ok(Some((0, 5)))));
         for i in 0..5 {
@@ -650,8 +654,8 @@ mod tests {
     fn regions_in_a_circle_are_garbage() {
         let (words, memory) = new();
         let ring = Ring { words: &words, memory: &memory };
-        ring.write([&bytes(1, 60_000), &[]], 0, false).expect("room");
-        ring.write([&bytes(2, 60_000), &[]], 1, false).expect("room");
+        ring.write(&bytes(1, 60_000), &[], 0, false).expect("room");
+        ring.write(&bytes(2, 60_000), &[], 1, false).expect("room");
         assert!(matches!(ring.sequences(), Ok(Some((0, 2)))));
         words.regions[1].next.store(1, Ordering::Relaxed);
         assert!(ring.sequences().is_err());
@@ -690,7 +694,7 @@ mod tests {
             let _ = ring.sequences();
         }
         ring.reset();
-        ring.write([b"well", b""], 0, false).expect("room");
+        ring.write(b"well", &[], 0, false).expect("room");
         assert_eq!(take(&ring).as_deref(), Some(&b"well"[..]));
     }
 }

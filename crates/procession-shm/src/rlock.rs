@@ -112,6 +112,48 @@ impl RLock {
         Ok(acquired)
     }
 
+    /// Takes the lock if it is free or this thread's, in a few instructions; false when that takes
+    /// more.
+    #[must_use]
+    pub fn acquire_at_once(&self) -> bool {
+        let acquired = self.acquire_by(|lock, core| {
+            let me = core.me()?;
+            Ok(lock.acquire_at_once(me).then_some(Acquired::Free))
+        });
+        matches!(acquired, Ok(Some(_)))
+    }
+
+    /// How often this thread has taken it.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        let is_mine = self.0.core.me().is_ok_and(|me| self.is_mine(me));
+        if is_mine { self.0.body().count.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Tells whether this process holds it, in whichever thread.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.0.core.me().is_ok_and(|me| self.0.body().lock.is_held_by(me))
+    }
+
+    /// Gives the lock up altogether, and returns how often this thread had taken it; 0 if it had
+    /// not.
+    pub fn release_all(&self) -> u32 {
+        let depth = self.depth();
+        if depth > 0 {
+            self.0.body().count.store(1, Ordering::Relaxed);
+            let _ = self.release(); // it is this thread's, as was just seen
+        }
+        depth
+    }
+
+    /// Makes it taken `depth` times by this thread, which has taken it once.
+    pub fn deepen(&self, depth: u32) {
+        if self.depth() > 0 {
+            self.0.body().count.store(depth.max(1), Ordering::Relaxed);
+        }
+    }
+
     /// Gives the lock up once.
     ///
     /// # Errors

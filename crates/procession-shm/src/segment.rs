@@ -36,6 +36,8 @@ use crate::os::ready::Bell;
 use crate::os::shared::{self, Mapping};
 use crate::os::{BorrowedHandle, Handle, borrow, runtime};
 use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
+#[cfg(not(loom))]
+use crate::watch::Line;
 use crate::watch::{Watched, Watcher};
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"PRC shm\n");
@@ -121,6 +123,8 @@ pub enum SegmentError {
     Full,
     /// The segment's other users are in another process namespace.
     OtherNamespace,
+    /// The wait was given up, because the hook of [`on_interrupt`](crate::on_interrupt) said so.
+    Interrupted,
 }
 
 impl fmt::Display for SegmentError {
@@ -142,6 +146,7 @@ impl fmt::Display for SegmentError {
                 "the object is shared by processes of another container (process namespace), whose \
                  deaths cannot be seen from here",
             ),
+            Self::Interrupted => f.write_str("the wait was interrupted by a signal"),
         }
     }
 }
@@ -275,6 +280,31 @@ impl Core {
     /// The handle to pass on.
     pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
         borrow(&self.handle)
+    }
+
+    /// The bell that is rung whenever all are woken, if there is one.
+    pub(crate) fn bell(&self) -> Option<&Arc<Bell>> {
+        self.bell.get()
+    }
+
+    /// Has a line watched by this process, and returns in which copy of it, and under which number.
+    #[cfg(not(loom))]
+    pub(crate) fn watch_line(
+        handle: BorrowedHandle<'_>,
+        line: Weak<dyn Line>,
+    ) -> Result<(u32, u64), SegmentError> {
+        let local = local()?;
+        Ok((local.copies, local.watcher.watch_line(handle, line)?))
+    }
+
+    /// Ends that, in the same copy.
+    #[cfg(not(loom))]
+    pub(crate) fn forget_line(handle: BorrowedHandle<'_>, watch: (u32, u64)) {
+        if let Ok(local) = local()
+            && local.copies == watch.0
+        {
+            local.watcher.forget_line(handle, watch.1);
+        }
     }
 
     /// Where the tail behind a `B` begins.
@@ -473,15 +503,37 @@ impl<B: Body> Segment<B> {
 
     /// Opens the segment that a handle from another process, or from this one, is on.
     pub(crate) fn open(handle: Handle) -> Result<Self, SegmentError> {
-        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
-        let identity = shared::identity(borrow(&handle))?;
-        if let Some(known) = lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
-            return if known.kind == B::KIND {
-                Ok(Self { core: known, body: PhantomData })
-            } else {
-                Err(foreign("it is another kind of object"))
-            };
+        match Self::find(borrow(&handle))? {
+            Some(known) => Ok(known),
+            None => Self::map(handle),
         }
+    }
+
+    /// As [`open`](Self::open), but makes a handle of its own only if it needs one.
+    #[cfg(not(loom))]
+    pub(crate) fn open_borrowed(handle: BorrowedHandle<'_>) -> Result<Self, SegmentError> {
+        match Self::find(handle)? {
+            Some(known) => Ok(known),
+            None => Self::map(handle.try_clone_to_owned()?),
+        }
+    }
+
+    /// Finds a segment that this process has open already.
+    fn find(handle: BorrowedHandle<'_>) -> Result<Option<Self>, SegmentError> {
+        let identity = shared::identity(handle)?;
+        match lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
+            Some(known) if known.kind == B::KIND => {
+                Ok(Some(Self { core: known, body: PhantomData }))
+            }
+            Some(_) => {
+                Err(SegmentError::Foreign { what: "it is another kind of object".to_owned() })
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn map(handle: Handle) -> Result<Self, SegmentError> {
+        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
         let mapping = Mapping::sparse(borrow(&handle), backed::<B>());
         let mapping = mapping.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => foreign(&error.to_string()),

@@ -19,11 +19,30 @@ pub(crate) enum Attempt {
     Sleeping,
 }
 
+/// Chooses what a sleeping call asks after a handler of a signal has run in its thread: whether to
+/// give up, with [`SegmentError::Interrupted`]. Without a hook, calls sleep on. The first one stays.
+pub fn on_interrupt(hook: fn() -> bool) {
+    // The hook of a second front end in one process has nobody to tell.
+    let _ = ON_INTERRUPT.set(hook);
+}
+
+static ON_INTERRUPT: OnceLock<fn() -> bool> = OnceLock::new();
+
 /// Makes attempts until one succeeds or `deadline` passes: `None` then.
 pub(crate) fn block<T>(
     core: &Arc<Core>,
     gate: &Gate,
     deadline: Option<Instant>,
+    attempt: impl FnMut(Attempt) -> Result<Option<T>, SegmentError>,
+) -> Result<Option<T>, SegmentError> {
+    block_watching(gate, deadline, || core.watch_others(), attempt)
+}
+
+/// As [`block`], with `watch` to see to it that whatever ends the hope of this wait opens the gate.
+pub(crate) fn block_watching<T>(
+    gate: &Gate,
+    deadline: Option<Instant>,
+    watch: impl Fn() -> Result<(), SegmentError>,
     mut attempt: impl FnMut(Attempt) -> Result<Option<T>, SegmentError>,
 ) -> Result<Option<T>, SegmentError> {
     if let Some(value) = spin(|| attempt(Attempt::Spinning))? {
@@ -32,7 +51,7 @@ pub(crate) fn block<T>(
     loop {
         let ticket = gate.ticket();
         // After the ticket: who joins from here on opens the gate.
-        let watched = core.watch_others();
+        let watched = watch();
         if let Some(value) = attempt(Attempt::Sleeping)? {
             return Ok(Some(value));
         }
@@ -43,8 +62,12 @@ pub(crate) fn block<T>(
             let nap = now() + NAP;
             until = Some(deadline.map_or(nap, |deadline| deadline.min(nap)));
         }
-        if gate.sleep(ticket, until)? == Woken::TimedOut && until == deadline {
-            return attempt(Attempt::Spinning);
+        match gate.sleep(ticket, until)? {
+            Woken::TimedOut if until == deadline => return attempt(Attempt::Spinning),
+            Woken::Interrupted if ON_INTERRUPT.get().is_some_and(|give_up| give_up()) => {
+                return Err(SegmentError::Interrupted);
+            }
+            _ => {}
         }
     }
 }

@@ -11,7 +11,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
     ("procession-sys", &[]),
     ("procession-shm", &["procession-sys"]),
     ("procession", &["procession-sys", "procession-shm"]),
-    ("procession-python", &["procession"]),
+    ("procession-python", &["procession-sys", "procession-shm", "procession"]),
     ("procession-cluster", &["procession"]),
 ];
 

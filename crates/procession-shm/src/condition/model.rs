@@ -88,7 +88,7 @@ fn waiter_dies() {
 /// Spins until `count` wait.
 fn await_waiters(condition: &Condition, count: u16) {
     // The last value, not one of before.
-    let queue = || condition.0.body().queue.fetch_or(0, Ordering::Relaxed);
+    let queue = || condition.0.body().waiters.queue.fetch_or(0, Ordering::Relaxed);
     while Queue::from_word(queue()).waiting < count {
         loom::thread::yield_now();
     }

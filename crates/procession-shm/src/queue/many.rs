@@ -4,10 +4,12 @@
 //! only messages without handles, for which there is room, or which are there already. Each is
 //! committed by itself, as if it had been alone: a death in the middle leaves whole ones.
 
-use super::{Guard, Queue, patience};
+use procession_sys::crash_point;
+
+use super::Queue;
 use crate::atomic::{Ordering, fence};
 use crate::roster::place_of;
-use procession_sys::crash_point;
+use crate::turn::{Guard, Turn, patience};
 
 /// Where each of several messages ends in the bytes of all.
 pub type Ends = Vec<usize>;
@@ -21,7 +23,8 @@ impl Queue {
     #[must_use]
     pub fn put_more(&self, bytes: &[u8], ends: &[usize], from: usize) -> usize {
         let (words, core) = (self.segment.body(), &self.segment.core);
-        let Ok(Some(guard)) = Guard::acquire(core, &words.put, patience()) else { return 0 };
+        let turn = Turn::Until(patience());
+        let Ok(Some(guard)) = Guard::acquire(core, &words.put, turn) else { return 0 };
         if guard.from_dead && self.recover_puts().is_err() || self.is_closed() {
             return 0;
         }
@@ -31,7 +34,7 @@ impl Queue {
             let Some(message) = bytes.get(begin..*end) else { break };
             let sequence = words.puts.load(Ordering::Relaxed);
             let fits = message.len() <= super::LONGEST && !self.is_full();
-            if !fits || self.ring().write([&[], message], sequence, false).is_err() {
+            if !fits || self.ring().write(&[], &[message], sequence, false).is_err() {
                 break;
             }
             words.puts.store(sequence.wrapping_add(1), Ordering::Release);
@@ -58,7 +61,8 @@ impl Queue {
         if most == 0 || ring.is_empty() {
             return;
         }
-        let Ok(Some(guard)) = Guard::acquire(core, &words.get, patience()) else { return };
+        let turn = Turn::Until(patience());
+        let Ok(Some(guard)) = Guard::acquire(core, &words.get, turn) else { return };
         let (mut count, before) = (0, bytes.len());
         while count < most && bytes.len() - before < MOST_BYTES {
             let first = ring.first();

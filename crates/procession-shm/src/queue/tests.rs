@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -44,7 +46,7 @@ fn who_leaves_without_a_message_wakes_another() {
         let patient = scope.spawn(move || get(20_000));
         std::thread::sleep(Duration::from_millis(20));
         // Somebody else is in the middle of taking when the first of them is woken.
-        let busy = Guard::acquire(core, &words.get, None).expect("lock");
+        let busy = Guard::acquire(core, &words.get, Turn::Until(None)).expect("lock");
         queue.put(b"one", &[], false, None).expect("there is room");
         let hurried = hurried.join().expect("no panic");
         drop(busy);
@@ -83,4 +85,22 @@ fn who_does_not_fit_wakes_who_does() {
         }
         large.join().expect("no panic").expect("there was room");
     });
+}
+
+#[test]
+fn parts_are_one_message_and_what_is_there_can_be_had_at_once() {
+    let queue = Queue::new(2).expect("queue");
+    let mut bytes = Vec::new();
+    assert!(queue.get_at_once(&mut bytes).is_none());
+    queue.put_parts(&[b"one ", b"", b"message"], &[], true, None).expect("room");
+    assert!(queue.put_at_once(b"short"));
+    assert!(!queue.put_at_once(b"too many"), "it is full");
+    assert!(queue.get_at_once(&mut bytes).is_some());
+    assert_eq!(bytes, b"one message");
+    assert!(queue.get_at_once(&mut bytes).is_some());
+    assert_eq!(bytes, b"short");
+    queue.put(&[1; 100_000], &[], true, None).expect("room");
+    assert!(queue.get_at_once(&mut bytes).is_none(), "a large one takes longer");
+    queue.get(&mut bytes, false, None).expect("it is there");
+    assert_eq!(bytes.len(), 100_000);
 }

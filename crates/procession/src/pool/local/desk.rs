@@ -178,8 +178,8 @@ impl Desk {
                 break;
             };
             match self.put(slot, piece) {
-                Ok(()) => new += 1,
-                Err(piece) => {
+                None => new += 1,
+                Some(piece) => {
                     // No memory: what is in slots brings some back when it is done.
                     self.free.push(slot);
                     self.pending.push_front(piece);
@@ -192,7 +192,8 @@ impl Desk {
         }
     }
 
-    fn put(&mut self, slot: usize, mut piece: Piece) -> Result<(), Piece> {
+    /// Puts a piece into a slot; gives it back if there is no memory for it.
+    fn put(&mut self, slot: usize, mut piece: Piece) -> Option<Piece> {
         self.turns += 1;
         let board = Arc::clone(&self.board);
         let parts = piece.parts();
@@ -204,7 +205,7 @@ impl Desk {
         let fits = !is_stored && Giver::fits(length, large);
         let mut stored = None;
         if !fits && !is_stored {
-            let Ok(block) = board.inputs.put(&parts) else { return Err(piece) };
+            let Ok(block) = board.inputs.put(&parts) else { return Some(piece) };
             stored = Some(Stored { board: Arc::clone(&board), block });
         }
         if piece.work.count == 1 && stored.is_some() {
@@ -237,7 +238,7 @@ impl Desk {
             handles_given: false,
             at: timed.then(Instant::now),
         });
-        Ok(())
+        None
     }
 
     /// Takes a piece out of its slot, which is free afterwards.

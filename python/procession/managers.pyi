@@ -1,0 +1,13 @@
+from multiprocessing import managers as _std
+from multiprocessing.managers import BaseProxy as BaseProxy, Namespace as Namespace, Token as Token
+from typing import Any
+
+__all__ = ["BaseManager", "SyncManager", "BaseProxy", "Token", "SharedMemoryManager"]
+
+class BaseManager(_std.BaseManager):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+class SyncManager(BaseManager, _std.SyncManager): ...
+class SharedMemoryManager(BaseManager, _std.SharedMemoryManager): ...
+
+def __getattr__(name: str) -> Any: ...
