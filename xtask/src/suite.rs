@@ -43,6 +43,7 @@ pub(crate) fn test(long: bool) -> bool {
     report.step("nothing left behind", || before.compare());
 
     report.step("models", check_models);
+    report.step("miri", check_with_miri);
     report.step("cargo doc", || {
         let mut command = cargo(&[
             "doc",
@@ -101,6 +102,33 @@ fn check_models() -> Outcome {
     let mut command = cargo(&["test", "-p", "procession-shm", "--lib", "--release"]);
     command.args(["--target-dir", "target/loom"]);
     run::shown(command.env("RUSTFLAGS", "--cfg loom -C debug-assertions"))
+}
+
+/// Has Miri run the tests that make no system call.
+fn check_with_miri() -> Outcome {
+    let is_there = || run::quiet(&mut rustup(&["run", "nightly", "cargo", "miri", "--version"]));
+    if is_there().is_err() {
+        let components = ["component", "add", "--toolchain", "nightly", "miri", "rust-src"];
+        let installed = run::quiet(&mut rustup(&components));
+        if is_there().is_err() {
+            return Outcome::Skipped(installed.err().unwrap_or_else(|| {
+                "`rustup component add --toolchain nightly miri` did not bring it".to_string()
+            }));
+        }
+    }
+    let shm = ["roster::", "words_come_back", "a_notification_is_for"];
+    let codec = ["codec::", "--skip", "handles"];
+    for (package, tests) in [("procession-shm", &shm), ("procession", &codec)] {
+        let arguments = ["run", "nightly", "cargo", "miri", "test", "--lib", "-p", package];
+        let mut command = rustup(&arguments);
+        command.args(["--target-dir", "target/miri", "--"]).args(tests);
+        // As for the oldest toolchain.
+        command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
+        if let Outcome::Failed(why) = run::shown(&mut command) {
+            return Outcome::Failed(why);
+        }
+    }
+    Outcome::Passed(String::new())
 }
 
 /// The fuzzer itself needs a nightly compiler; what it has found has to stay found with any.
