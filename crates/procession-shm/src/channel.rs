@@ -44,9 +44,9 @@
 //!    it is opened), and what is copied from or to a place was checked to lie inside its area.
 //! 2. `tail - head` is at most the number of slots: whoever finds otherwise has met garbage.
 
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use procession_sys::crash_point;
 

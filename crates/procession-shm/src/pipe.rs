@@ -40,10 +40,11 @@
 mod errors;
 mod presence;
 
+use crate::atomic::unmodelled::AtomicBool;
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
 
 use procession_sys::memory::{self, View};

@@ -45,13 +45,13 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
 
 use procession_sys::ready::Bell;
 use procession_sys::wire::{MAX_HANDLES, ReceiveError, Wire};
 use procession_sys::{BorrowedHandle, Handle, crash_point, shared};
 
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::gate::Gate;
 use crate::lock::LockWords;
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
@@ -67,6 +67,7 @@ const MOST_PACKETS: usize = 10_000;
 /// The longest message, in bytes.
 pub const LONGEST: usize = ring::LONGEST - size_of::<u64>();
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     writing: NewLine,
@@ -752,5 +753,5 @@ mod many;
 
 pub use many::Ends;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

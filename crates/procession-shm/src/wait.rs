@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use procession_sys::futex::Woken;
-use procession_sys::process;
-
+use crate::atomic::{Ordering, unmodelled};
 use crate::gate::Gate;
+use crate::os::futex::Woken;
+use crate::os::{now, process};
 use crate::segment::{Core, SegmentError};
 
 /// What a failed attempt leads to.
@@ -60,7 +59,7 @@ pub(crate) fn block_watching<T>(
         if watched.is_err() {
             // No descriptor is left for a death handle. A wait that fails for that would be worse
             // than one that wakes now and then.
-            let nap = Instant::now() + NAP;
+            let nap = now() + NAP;
             until = Some(deadline.map_or(nap, |deadline| deadline.min(nap)));
         }
         match gate.sleep(ticket, until)? {
@@ -77,7 +76,7 @@ pub(crate) fn block_watching<T>(
 const NAP: Duration = Duration::from_millis(50);
 
 /// How many turns of the spin are worth it in this process, by what they have brought.
-static TURNS: AtomicU32 = AtomicU32::new(MOST / 4);
+static TURNS: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(MOST / 4);
 /// About as long as a wake-up across processors takes.
 const MOST: u32 = 400;
 const LEAST: u32 = 8;

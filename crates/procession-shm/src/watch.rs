@@ -247,11 +247,11 @@ impl Watch {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::atomic::{AtomicU32, Ordering};
     use procession_sys::process::{current_pid, start_time};
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     struct Shared {
         roster: Box<Roster>,

@@ -1,16 +1,15 @@
 //! The giver's side of slots: offers work, and looks at what became of it.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Instant;
-
-use procession_sys::futex::Woken;
-use procession_sys::{BorrowedHandle, shared};
 
 use super::{
     ANSWERED, ENTRIES, FREE, HAS_HANDLES, IS_LARGE, IS_STORED, IS_TIMED, LANE_BITS, LARGE, LENGTH,
     OFFERED, SLOTS, SMALL, Shared, TAKEN, TAKERS, TURN_SHIFT, TURNS, Words, large_offset,
     outputs_offset, state_word,
 };
+use crate::atomic::{AtomicU64, Ordering, fence, will_read, will_write};
+use crate::os::futex::Woken;
+use crate::os::{BorrowedHandle, shared};
 use crate::segment::{Segment, SegmentError};
 use crate::store::Block;
 use crate::wait::spin;
@@ -23,7 +22,7 @@ pub struct Giver {
     /// Its own count: the shared one can be scribbled over.
     pub(super) tail: AtomicU64,
     /// Which slots' large areas have memory.
-    backed: [AtomicU64; SLOTS / 64],
+    backed: [AtomicU64; SLOTS.div_ceil(64)],
 }
 
 /// Where the input of a piece of work is.
@@ -90,7 +89,7 @@ impl Giver {
         Ok(Self {
             shared: Shared(Segment::create(LENGTH)?),
             tail: AtomicU64::new(0),
-            backed: [const { AtomicU64::new(0) }; SLOTS / 64],
+            backed: std::array::from_fn(|_| AtomicU64::new(0)),
         })
     }
 
@@ -143,6 +142,7 @@ impl Giver {
                     assert!(part.len() <= room - at, "an input longer than its area");
                     // SAFETY: invariant 1: `at` is at most the area's length.
                     let to = unsafe { area.add(at) };
+                    will_write(to, part.len());
                     // SAFETY: as above, there is room for the part (checked); invariant 2; what is
                     // mapped does not overlap with what a caller has borrowed.
                     unsafe {
@@ -260,6 +260,7 @@ impl Giver {
         let length = written.min(room - offset);
         // SAFETY: invariant 1: the offset is at most the area's length.
         let from = unsafe { area.add(offset) };
+        will_read(from, length);
         buffer.reserve(length);
         let to = buffer.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: invariants 1 and 2: `length` bytes from there on are in the area; the buffer has
