@@ -344,7 +344,7 @@ impl<M: Memory> Channel<'_, M> {
         let writers = &self.words.writers;
         let number = self.tail()?;
         let unread = number.wrapping_sub(writers.seen.load(Ordering::Relaxed));
-        if length <= INLINE && unread < SLOTS / 2 {
+        if length <= INLINE && unread < SLOTS {
             return Ok(Room { number, lies: IN_SLOT, at: 0 });
         }
         let head = self.words.head();

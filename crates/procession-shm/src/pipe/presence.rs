@@ -13,6 +13,7 @@ use std::sync::Arc;
 use procession_sys::runtime;
 
 use super::{End, Inner};
+use crate::atomic::{Ordering, unmodelled};
 use crate::segment::{Core, SegmentError};
 use crate::watch::Line;
 
@@ -21,7 +22,7 @@ use crate::watch::Line;
 const ASKED: u32 = 64;
 
 /// How many deaths this process has heard of.
-static DEATHS: AtomicU32 = AtomicU32::new(0);
+static DEATHS: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(0);
 
 /// Says that a process has died: the next to send asks whether that was the last with the other end.
 pub fn somebody_died() {
