@@ -289,7 +289,7 @@ impl Object for Giver {
         let look = |slot: usize| {
             let mut buffer = Vec::new();
             let _ = (self.look(slot, turn), self.done(slot), self.began(slot));
-            let _ = self.outputs(slot, usize::from(which), &mut buffer);
+            let _ = self.outputs(slot, false, usize::from(which), &mut buffer);
             assert!(buffer.len() <= LARGE);
         };
         match which % 8 {

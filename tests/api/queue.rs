@@ -166,7 +166,7 @@ fn handles_go_through(method: StartMethod) {
     assert_eq!(ours.recv().expect("it came"), 9);
     let many = vec![ours; 300];
     let refused = connections.put(&many).expect_err("too many").to_string();
-    assert!(refused.contains("300 handles"), "{refused}");
+    assert!(refused.contains("the most is") && refused.contains("handles"), "{refused}");
     assert!(connections.is_empty());
 }
 

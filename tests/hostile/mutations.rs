@@ -7,7 +7,7 @@ use procession::{Connection, RecvError};
 use procession_tests::{Random, is_long, proc, tests};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{ALL_SEALS, IN_MEMORY, Tapped, header, memory, receive};
+use crate::support::{ALL_SEALS, ON_ITS_OWN, Tapped, memory, receive, what};
 
 tests! {
     mutated_values_are_values_or_errors,
@@ -92,16 +92,18 @@ fn mutate(message: &mut Vec<u8>, random: &mut Random) {
     message.truncate(60_000);
 }
 
-/// The bytes of a good message on the wire.
-fn on_the_wire<M: Serialize + serde::de::DeserializeOwned>(
+/// The bytes of a good message as they lie in the pipe.
+fn in_the_pipe<M: Serialize + serde::de::DeserializeOwned>(
     tapped: &Tapped<M>,
     message: &M,
 ) -> Vec<u8> {
     tapped.sender.send(message).expect("there is room");
-    receive(tapped.receiving_socket, 0).expect("it is there").0
+    let bytes = tapped.last();
+    tapped.receiver.recv().expect("it is there");
+    bytes
 }
 
-/// Sends faulty forms of what `good` looks like on the wire, with the same handles.
+/// Sends faulty forms of what `good` looks like in the pipe, with the same handles.
 fn try_mutations<M>(tapped: &Tapped<M>, good: &[u8], handles: &[i32])
 where
     M: Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
@@ -127,30 +129,32 @@ where
 }
 
 fn mutated_values_are_values_or_errors() {
-    let tapped = Tapped::new(&rich(0));
-    let good = on_the_wire(&tapped, &rich(3));
+    let tapped = Tapped::<Rich>::new();
+    let good = in_the_pipe(&tapped, &rich(3));
     try_mutations(&tapped, &good, &[]);
 }
 
 fn mutated_numbers_are_numbers_or_errors() {
-    let tapped = Tapped::new(&vec![1u16]);
-    let good = on_the_wire(&tapped, &(0..200).collect());
+    let tapped = Tapped::<Vec<u16>>::new();
+    let good = in_the_pipe(&tapped, &(0..200).collect());
     try_mutations(&tapped, &good, &[]);
 }
 
 fn mutated_handles_are_handles_or_errors() {
     type Message = (String, Vec<Connection<u8>>, Option<Connection<String>>);
-    let tapped: Tapped<Message> = Tapped::new(&(String::new(), Vec::new(), None));
+    let tapped = Tapped::<Message>::new();
     let (one, two) = procession::pipe::<u8>().expect("a pipe");
     let (three, _four) = procession::pipe::<String>().expect("a pipe");
     tapped.sender.send(&("three".to_owned(), vec![one, two], Some(three))).expect("room");
-    let (good, handles) = receive(tapped.receiving_socket, 0).expect("it is there");
+    let (_, handles) = receive(tapped.receiving_socket, libc::MSG_PEEK).expect("it is there");
+    let good = tapped.last();
+    tapped.receiver.recv().expect("it is there");
     try_mutations(&tapped, &good, &crate::support::numbers(&handles));
 }
 
 fn mutated_memory_is_a_value_or_an_error() {
-    let tapped = Tapped::new(&rich(0));
-    let good = on_the_wire(&tapped, &rich(3))[16..].to_vec();
+    let tapped = Tapped::<Rich>::new();
+    let good = in_the_pipe(&tapped, &rich(3));
     let mut random = Random::new();
     let mut errors = 0;
     for _ in 0..times() / 4 {
@@ -160,15 +164,13 @@ fn mutated_memory_is_a_value_or_an_error() {
         let length = content.len() as u64;
         let size = [length, length + random.below(9000), random.below(length + 1)];
         let memory = memory(&content, size[random.below(3) as usize], ALL_SEALS);
-        let mut message = header(IN_MEMORY, 0, length);
-        if random.below(4) == 0 {
-            mutate(&mut message, &mut random);
-        }
-        tapped.send(&message, &[memory.as_raw_fd()]);
+        let ticket = tapped.send_packet(&[memory.as_raw_fd()]);
+        let faults = if random.below(4) == 0 { random.below(1 << 42) } else { 0 };
+        tapped.send_slot(what(length, ON_ITS_OWN) ^ faults, 0, ticket, &[]);
         match tapped.receiver.recv() {
             Ok(_) => {}
             Err(RecvError::Decode(_)) => errors += 1,
-            Err(error) => panic!("{message:?}: {error:?}"),
+            Err(error) => panic!("{content:?}: {error:?}"),
         }
     }
     assert!(errors > 0, "the faults are none");

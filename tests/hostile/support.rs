@@ -1,15 +1,18 @@
 //! What the hostile tests share: the sockets under connections, memory that lies, raw messages.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use procession::Connection;
 use procession_tests::{proc, raw};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A pipe whose one end is in hostile hands: what is sent through `socket` arrives at `receiver`.
+/// A pipe whose one end is in hostile hands: they write into its memory and along its line.
+///
+/// Where things lie in the memory is of this build alone, and so is this test.
 pub(crate) struct Tapped<M> {
     pub(crate) receiver: Connection<M>,
     /// The hostile end itself.
@@ -18,26 +21,127 @@ pub(crate) struct Tapped<M> {
     pub(crate) socket: i32,
     /// The number of the socket under `receiver`.
     pub(crate) receiving_socket: i32,
+    pub(crate) memory: File,
+}
+
+/// Header and roster are before it.
+const BODY: u64 = 4224;
+const SLOTS: u64 = 256;
+const SLOT: u64 = 128;
+/// The words of a direction: writers' line, readers' line, slots.
+const DIRECTION: u64 = 128 + 64 + SLOTS * SLOT;
+/// What the end that was made second sends.
+pub(crate) const WORDS: u64 = BODY + 64 + DIRECTION;
+pub(crate) const TAIL: u64 = WORDS + 32;
+const TICKETS: u64 = WORDS + 40;
+pub(crate) const HEAD: u64 = WORDS + 128 + 24;
+const AREAS: u64 = (256 << 10) + (16 << 20);
+const SHORT_AREA: u64 = BODY + 64 + 2 * DIRECTION + AREAS;
+const LONG_AREA: u64 = SHORT_AREA + (256 << 10);
+
+/// Where a message says that it lies.
+pub(crate) const IN_SLOT: u64 = 0;
+pub(crate) const IN_SHORT_AREA: u64 = 1;
+pub(crate) const IN_LONG_AREA: u64 = 2;
+pub(crate) const ON_ITS_OWN: u64 = 3;
+pub(crate) const HAS_HANDLES: u64 = 1 << 63;
+
+/// What a slot says of its message.
+pub(crate) fn what(length: u64, lies: u64) -> u64 {
+    length | lies << 40
 }
 
 impl<M: Serialize + DeserializeOwned> Tapped<M> {
-    pub(crate) fn new(any: &M) -> Self {
-        let before = sockets();
+    pub(crate) fn new() -> Self {
+        let (sockets_before, memories_before) = (sockets(), memories());
         let (receiver, sender) = procession::pipe::<M>().expect("a pipe");
-        let new: Vec<i32> = sockets().into_iter().filter(|s| !before.contains(s)).collect();
+        let new: Vec<i32> = sockets().into_iter().filter(|s| !sockets_before.contains(s)).collect();
         let [one, other] = new[..] else { panic!("two new sockets: {new:?}") };
-        sender.send(any).expect("there is room");
-        let one_receives = raw::has_message(one);
-        assert_ne!(one_receives, raw::has_message(other), "one of them has the message");
-        receiver.recv().expect("it is there");
-        let (receiving_socket, socket) = if one_receives { (one, other) } else { (other, one) };
-        Self { receiver, sender, socket, receiving_socket }
+        let new: Vec<i32> =
+            memories().into_iter().filter(|m| !memories_before.contains(m)).collect();
+        let [memory] = new[..] else { panic!("one new memory: {new:?}") };
+        let path = format!("/proc/self/fd/{memory}");
+        let memory = File::options().read(true).write(true).open(path).expect("it is ours");
+        let mut tapped = Self { receiver, sender, socket: one, receiving_socket: other, memory };
+        let names = fs::read_link(format!("/proc/self/fd/{other}")).expect("it is open");
+        if names.to_string_lossy() == format!("socket:[{}]", tapped.word(BODY + 8)) {
+            std::mem::swap(&mut tapped.socket, &mut tapped.receiving_socket);
+        }
+        tapped
     }
 
-    /// Sends bytes as one message.
+    /// Sends bytes as one message, well-formed but for what they are.
     pub(crate) fn send(&self, bytes: &[u8], handles: &[i32]) {
-        raw::send(self.socket, bytes, handles).expect("there is room");
+        let length = bytes.len() as u64;
+        let ticket = self.send_packet(handles);
+        if length <= 96 {
+            self.send_slot(what(length, IN_SLOT), 0, ticket, bytes);
+        } else {
+            self.memory.write_all_at(bytes, LONG_AREA).expect("there is memory");
+            self.send_slot(what(length, IN_LONG_AREA), 0, ticket, &[]);
+        }
     }
+
+    /// Sends handles along the line, with a new ticket; none if there are no handles.
+    pub(crate) fn send_packet(&self, handles: &[i32]) -> Option<u64> {
+        if handles.is_empty() {
+            return None;
+        }
+        let ticket = self.word(TICKETS);
+        self.set_word(TICKETS, ticket + 1);
+        raw::send(self.socket, &ticket.to_ne_bytes(), handles).expect("there is room");
+        Some(ticket)
+    }
+
+    /// Fills the next slot, and says that it is full.
+    pub(crate) fn send_slot(&self, mut what: u64, at: u64, ticket: Option<u64>, bytes: &[u8]) {
+        let number = self.word(TAIL);
+        let slot = WORDS + 192 + number % SLOTS * SLOT;
+        if let Some(ticket) = ticket {
+            what |= HAS_HANDLES;
+            self.set_word(slot + 120, ticket);
+        }
+        self.set_word(slot + 8, what);
+        self.memory.write_all_at(bytes, slot + 16).expect("it is ours");
+        self.set_word(slot + 112, at);
+        self.set_word(slot, number + 1);
+        self.set_word(TAIL, number + 1);
+    }
+
+    /// The bytes of the last message that was sent.
+    pub(crate) fn last(&self) -> Vec<u8> {
+        let slot = WORDS + 192 + (self.word(TAIL) - 1) % SLOTS * SLOT;
+        let what = self.word(slot + 8) & !HAS_HANDLES;
+        let (lies, length) = (what >> 40, what & ((1 << 40) - 1));
+        let at = self.word(slot + 112);
+        let place = match lies {
+            IN_SLOT => slot + 16,
+            IN_SHORT_AREA => SHORT_AREA + at % (256 << 10),
+            _ => LONG_AREA + at % (3 << 20),
+        };
+        let mut bytes = vec![0; usize::try_from(length).expect("it is small")];
+        self.memory.read_exact_at(&mut bytes, place).expect("it is there");
+        bytes
+    }
+}
+
+impl<M> Tapped<M> {
+    pub(crate) fn word(&self, offset: u64) -> u64 {
+        let mut word = [0; 8];
+        self.memory.read_exact_at(&mut word, offset).expect("it is ours");
+        u64::from_ne_bytes(word)
+    }
+
+    pub(crate) fn set_word(&self, offset: u64, value: u64) {
+        self.memory.write_all_at(&value.to_ne_bytes(), offset).expect("it is ours");
+    }
+}
+
+/// The shared memory that this process has, by number.
+fn memories() -> Vec<i32> {
+    let open = proc::descriptors_of(std::process::id()).into_iter();
+    let ours = open.filter(|(_, target)| target.contains("memfd:procession"));
+    ours.map(|(number, _)| number).collect()
 }
 
 /// The sockets of this process, by number.
@@ -46,7 +150,7 @@ pub(crate) fn sockets() -> Vec<i32> {
     open.filter(|(_, target)| target.starts_with("socket:")).map(|(number, _)| number).collect()
 }
 
-/// The header of a message: the wire's format is of this build alone, and so is this test.
+/// The header of a message on a wire, whose format is of this build alone, and so is this test.
 pub(crate) fn header(kind: u16, handles: u16, length: u64) -> Vec<u8> {
     let mut header = b"PRC1".to_vec();
     header.extend(kind.to_ne_bytes());

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{
-    Array, Barrier, BoundedSemaphore, Child, Condition, Event, GetError, JoinError, Lock, Mutex,
-    Process, Queue, RLock, Semaphore, SharedMemory, StartMethod, Value, wait,
+    Array, Barrier, BoundedSemaphore, Child, Condition, Connection, Event, GetError, JoinError,
+    Lock, Mutex, Process, Queue, RLock, RecvError, Semaphore, SharedMemory, StartMethod,
+    TryRecvError, Value, pipe, wait,
 };
 use procession_tests::{METHODS, Random, raw, rounds, tests};
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,12 @@ struct Objects {
     array: Array<u8>,
     queue: Queue<Vec<u8>>,
     locks: Queue<Lock>,
+    /// Everybody has both ends.
+    ends: (Connection<Message>, Connection<Message>),
 }
+
+/// What goes through a pipe: bytes that are all the same, perhaps with a handle.
+type Message = (Vec<u8>, Option<Lock>);
 
 impl Objects {
     fn new() -> Self {
@@ -55,6 +61,7 @@ impl Objects {
             array: Array::new(10).expect("array"),
             queue: Queue::bounded(20).expect("queue"),
             locks: Queue::bounded(5).expect("queue"),
+            ends: pipe().expect("pipe"),
         }
     }
 }
@@ -99,6 +106,7 @@ fn step(objects: &Objects) {
     let _ = objects.count.set(count.wrapping_add(1));
     objects.array.lock().unwrap_or_else(|died| died.into_inner()).fill(count as u8);
     step_with_queues(objects, count);
+    step_with_pipes(objects, count);
     step_with_a_name();
 }
 
@@ -136,6 +144,28 @@ fn remove_names() {
         }
     }
     assert!(files().is_empty(), "left behind: {:?}", files());
+}
+
+fn step_with_pipes(objects: &Objects, count: u32) {
+    // In the slot, in either area, and with a handle.
+    let length = [10, 2_000, 70_000][count as usize % 3];
+    let lock = count.is_multiple_of(2).then(|| objects.lock.clone());
+    let (one, other) = &objects.ends;
+    let _ = one.send_timeout(&(vec![count as u8; length], lock), SHORT);
+    let ready = wait(&[other, one], Some(SHORT)).expect("wait");
+    assert!(!ready.contains(&1), "nobody sends in this direction");
+    if let Ok((message, lock)) = other.recv_timeout(SHORT) {
+        assert!(message.iter().all(|byte| *byte == message[0]), "a torn message");
+        // It is the same lock, through however many hands it went.
+        if let Some(lock) = lock {
+            drop(lock.try_acquire());
+        }
+    }
+    let (one, other) = pipe::<u32>().expect("pipe");
+    one.send(&count).expect("the other end is here");
+    drop(one);
+    assert_eq!(other.recv().expect("it was sent"), count);
+    assert!(matches!(other.recv(), Err(RecvError::Closed)));
 }
 
 fn step_with_queues(objects: &Objects, count: u32) {
@@ -221,6 +251,17 @@ fn assert_whole(objects: &Objects) {
     assert!(lock.is_locked(), "the same lock");
     drop(guard);
     drop(objects.lock.acquire().expect("told of already"));
+    let (one, other) = &objects.ends;
+    while other.try_recv().is_ok() {}
+    assert!(matches!(other.try_recv(), Err(TryRecvError::Empty)));
+    for length in [10, 200_000] {
+        one.send(&(vec![1; length], Some(objects.lock.clone()))).expect("there is room");
+    }
+    for length in [10, 200_000] {
+        let (message, lock) = other.recv().expect("with its handle");
+        assert_eq!(message.len(), length);
+        assert!(!lock.expect("a lock").is_locked());
+    }
     objects.barrier.reset();
     thread::scope(|scope| {
         let other = scope.spawn(|| objects.barrier.wait().expect("two have come"));

@@ -42,6 +42,7 @@ pub(crate) fn test(long: bool) -> bool {
     report.step("the fuzzers' corpus", replay_corpus);
     report.step("nothing left behind", || before.compare());
 
+    report.step("models", check_models);
     report.step("cargo doc", || {
         let mut command = cargo(&[
             "doc",
@@ -92,6 +93,14 @@ pub(crate) fn bench(arguments: &[String]) -> bool {
         }
         Outcome::Passed(_) | Outcome::Skipped(_) => true,
     }
+}
+
+/// Has loom check the models of the shared structures. They are optimised, as there are many orders,
+/// and keep out of the other builds' way.
+fn check_models() -> Outcome {
+    let mut command = cargo(&["test", "-p", "procession-shm", "--lib", "--release"]);
+    command.args(["--target-dir", "target/loom"]);
+    run::shown(command.env("RUSTFLAGS", "--cfg loom -C debug-assertions"))
 }
 
 /// The fuzzer itself needs a nightly compiler; what it has found has to stay found with any.

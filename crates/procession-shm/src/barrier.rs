@@ -29,12 +29,11 @@
 //! opens the gate. One that dies before it took an entry was never there.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, ordering};
 use crate::gate::Gate;
+use crate::os::crash_point;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
@@ -45,6 +44,7 @@ const BY_DEATH: u64 = 2;
 const HISTORY_SHIFT: u32 = 8;
 const HISTORY_BITS: u32 = 24;
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     state: AtomicU64,
@@ -106,11 +106,12 @@ impl Words {
             if generation(state) != current || state & BROKEN != 0 {
                 return false;
             }
-            // ORDERING: AcqRel: what each party did before it came is seen by all after it.
+            // ORDERING: Release: what each party did before it came, which who comes here has read
+            // with Acquire, is seen by all after it.
             let changed = self.state.compare_exchange_weak(
                 state,
                 change(state),
-                Ordering::AcqRel,
+                ordering!("barrier.end", Release),
                 Ordering::Acquire,
             );
             match changed {
@@ -176,7 +177,7 @@ impl Barrier {
     ///
     /// A [`SegmentError`] when there is no memory or descriptor.
     pub fn new(parties: u32) -> Result<Self, SegmentError> {
-        let segment: Segment<Words> = Segment::create(parties as usize * size_of::<u64>())?;
+        let segment: Segment<Words> = Segment::create(parties as usize * size_of::<AtomicU64>())?;
         let words = segment.body();
         words.parties.store(parties, Ordering::Relaxed);
         // Zeros are entries of generation 0.
@@ -257,7 +258,7 @@ impl Barrier {
             self.complete(current);
         }
         let outcome = || {
-            let state = words.state.load(Ordering::Acquire);
+            let state = words.state.load(ordering!("barrier.state", Acquire));
             if generation(state) != current && !ended_by_reset(state, current) {
                 return Some(Ok(index));
             }
@@ -362,7 +363,7 @@ fn take_entry(entries: &[AtomicU64], current: u32, me: Number) -> Option<usize> 
             let taken = word.compare_exchange(
                 entry,
                 entry_of(current, me),
-                Ordering::AcqRel,
+                ordering!("barrier.enter", Release),
                 Ordering::Acquire,
             );
             match taken {
@@ -374,7 +375,7 @@ fn take_entry(entries: &[AtomicU64], current: u32, me: Number) -> Option<usize> 
     None
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::watch::Watched;
@@ -425,3 +426,6 @@ mod tests {
         assert!(alone.is_broken(), "the action has failed");
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

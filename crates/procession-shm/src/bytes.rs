@@ -11,13 +11,14 @@
 //! A holder that dies while it writes leaves what it had written; the next one is told.
 
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use crate::atomic::AtomicU64;
 use crate::lock::{Acquired, LockWords, NotHeld};
 use crate::roster::Participant;
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Locked {
     lock: LockWords,
@@ -93,6 +94,7 @@ impl LockedBytes {
     }
 }
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Bare {
     nothing: AtomicU64,

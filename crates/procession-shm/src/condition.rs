@@ -33,13 +33,12 @@
 //! | between the queue and the gate | permits, and all asleep | the sweep opens the gate |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence, ordering};
 use crate::gate::Gate;
 use crate::lock::{Acquired, LockWords, NotHeld};
+use crate::os::crash_point;
 use crate::roster::{OwnCount, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
@@ -47,6 +46,7 @@ use crate::wait::block;
 /// No more than these wait at once.
 const MOST: u64 = u16::MAX as u64;
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     lock: LockWords,
@@ -70,6 +70,7 @@ unsafe impl Body for Words {
 }
 
 /// All but the lock.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct WaitersWords {
     gate: Gate,
@@ -81,7 +82,7 @@ struct WaitersWords {
 
 // SAFETY: atomics, in C's layout.
 unsafe impl Body for WaitersWords {
-    const KIND: u32 = 10;
+    const KIND: u32 = 11;
 
     fn sweep(core: &Core, dead: Participant) {
         core.body::<Self>().sweep(dead);
@@ -358,13 +359,17 @@ impl WaitersWords {
     /// Changes the queue if `change` says how; returns what it was before.
     fn change(&self, change: impl Fn(Queue) -> Option<Queue>) -> Option<Queue> {
         let change = |word| change(Queue::from_word(word)).map(Queue::word);
-        // ORDERING: AcqRel: what the notifier did before is seen by who passes, lock or not.
-        let changed = self.queue.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        // ORDERING: Release: what the notifier did before is seen by who passes, lock or not.
+        let changed = self.queue.fetch_update(
+            ordering!("condition.queue", Release),
+            Ordering::Acquire,
+            change,
+        );
         changed.ok().map(Queue::from_word)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::watch::Watched;
@@ -459,3 +464,6 @@ mod tests {
         });
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

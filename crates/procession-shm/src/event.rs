@@ -15,12 +15,11 @@
 //! A setter that dies between the word and the gate: the event is set, sleepers do not know; the
 //! sweep of its death opens the gate.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
+use crate::atomic::{AtomicU32, Ordering, ordering};
 use crate::gate::Gate;
+use crate::os::crash_point;
 use crate::roster::Participant;
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::block;
@@ -28,6 +27,7 @@ use crate::wait::block;
 const SET: u32 = 1;
 const COUNT: u32 = 2;
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     word: AtomicU32,
@@ -68,7 +68,7 @@ impl Event {
             |word: u32| Some(if word & SET == 0 { word.wrapping_add(COUNT) | SET } else { word });
         // ORDERING: Release pairs with the Acquire of who waits: what was done before is seen, also
         // if it was set already, so the word is written then as well. It always changes.
-        let _ = word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, set);
+        let _ = word.fetch_update(ordering!("event.set", Release), Ordering::Relaxed, set);
         // CRASH (event.set.flagged): set, and others sleep; the sweep opens the gate.
         crash_point!("event.set.flagged");
         // Also if it was set already: who has set it may have been stopped just here.
@@ -77,7 +77,9 @@ impl Event {
 
     /// Clears it.
     pub fn clear(&self) {
-        self.0.body().word.fetch_and(!SET, Ordering::AcqRel);
+        // ORDERING: Acquire pairs with the Release of who has set it: what that did is seen by who
+        // looks after it has cleared.
+        self.0.body().word.fetch_and(!SET, ordering!("event.clear", Acquire));
     }
 
     /// Tells whether it is set.
@@ -95,9 +97,12 @@ impl Event {
         let Words { word, gate } = self.0.body();
         let first = word.load(Ordering::Acquire);
         let passed = block(&self.0.core, gate, deadline, |_| {
-            let now = word.load(Ordering::Acquire);
+            let now = word.load(ordering!("event.wait", Acquire));
             Ok((now & SET != 0 || now & !SET != first & !SET).then_some(()))
         })?;
         Ok(passed.is_some())
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

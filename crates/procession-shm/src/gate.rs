@@ -45,10 +45,10 @@
 //!   than it needs to, and takes the bit back.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;
 
-use procession_sys::futex::{self, Woken};
+use crate::atomic::{AtomicU32, Ordering, fence, ordering};
+use crate::os::futex::{self, Woken};
 
 const SLEEPERS: u32 = 1;
 const FRESH: u32 = 2;
@@ -56,6 +56,7 @@ const TURN: u32 = 4;
 
 /// The word that processes sleep on. Zeros are a gate without sleepers.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(transparent)]
 pub(crate) struct Gate(AtomicU32);
 
@@ -69,7 +70,7 @@ impl Gate {
         const BITS: u32 = SLEEPERS | FRESH;
         let ticket = self.0.fetch_or(BITS, Ordering::Relaxed) | BITS;
         // ORDERING: SeqCst pairs with the fence in `open`, as the module says.
-        fence(Ordering::SeqCst);
+        fence(ordering!("gate.ticket", SeqCst));
         Ticket(ticket)
     }
 
@@ -81,7 +82,7 @@ impl Gate {
     /// Wakes at most `count` sleepers, after a change to what they wait for.
     pub(crate) fn open(&self, count: u32) {
         // ORDERING: SeqCst: the caller's change is before the look, for everybody.
-        fence(Ordering::SeqCst);
+        fence(ordering!("gate.open", SeqCst));
         self.open_fenced(count);
     }
 
@@ -101,7 +102,7 @@ impl Gate {
             let opened = word.wrapping_add(TURN) & !FRESH;
             // ORDERING: the turn itself guards nothing: who wakes looks at what it waits for.
             let begun =
-                self.0.compare_exchange_weak(word, opened, Ordering::AcqRel, Ordering::Relaxed);
+                self.0.compare_exchange_weak(word, opened, Ordering::Relaxed, Ordering::Relaxed);
             match begun {
                 Ok(_) => return Some(opened),
                 Err(other) => word = other,
@@ -114,7 +115,7 @@ impl Gate {
     fn nobody_sleeps(&self, opened: u32) {
         let without = opened & !SLEEPERS;
         // If it fails, there was a ticket since, or another opening.
-        let _ = self.0.compare_exchange(opened, without, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.0.compare_exchange(opened, without, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Wakes all sleepers.
@@ -123,10 +124,10 @@ impl Gate {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU64;
+    use crate::atomic::AtomicU64;
     use std::time::Duration;
 
     #[test]
@@ -182,3 +183,6 @@ mod tests {
         });
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -21,10 +21,11 @@
 //! it and clears the word.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::atomic::{AtomicU32, Ordering};
 use crate::gate::Gate;
+use crate::os::now;
 use crate::segment::{Core, SegmentError};
 use crate::wait::{Attempt, block};
 
@@ -36,6 +37,7 @@ const COURTESY: Duration = Duration::from_millis(5);
 
 /// Whether somebody hungers. Zeros are nobody.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(transparent)]
 pub(crate) struct Hunger(AtomicU32);
 
@@ -65,13 +67,15 @@ impl Hunger {
             match since {
                 None if kind == Attempt::Spinning && self.is_felt() => return Ok(None),
                 None if kind == Attempt::Sleeping => {
-                    since = Some(Instant::now());
+                    since = Some(now());
                     self.stand_back(gate, deadline, &is_free)?;
                 }
                 _ => {}
             }
             let taken = attempt(kind)?;
-            if taken.is_none() && since.is_some_and(|since: Instant| since.elapsed() >= LONG) {
+            if taken.is_none()
+                && since.is_some_and(|since: Instant| now().duration_since(since) >= LONG)
+            {
                 hungers = true;
                 self.set(true);
             }
@@ -91,13 +95,13 @@ impl Hunger {
         deadline: Option<Instant>,
         is_free: impl Fn() -> bool,
     ) -> Result<(), SegmentError> {
-        let until = Instant::now() + COURTESY;
+        let until = now() + COURTESY;
         while self.is_felt() {
             let ticket = gate.ticket();
-            if !is_free() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if !is_free() || deadline.is_some_and(|deadline| now() >= deadline) {
                 return Ok(());
             }
-            if Instant::now() >= until {
+            if now() >= until {
                 self.set(false);
                 return Ok(());
             }
@@ -107,7 +111,7 @@ impl Hunger {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::lock::{Acquired, Lock};

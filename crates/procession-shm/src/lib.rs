@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `atomic`, `os` | atomics and the system, in one place each |
 //! | `segment` | one piece of shared memory: made, passed on as a handle, checked, joined |
 //! | `roster` | who takes part: numbers that are never used again |
 //! | `watch` | notices the death of those who take part, and has it swept up |
@@ -11,6 +12,7 @@
 //! | `bytes` | plain bytes, with and without a lock |
 //! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
+//! | `channel`, `pipe` | messages between two ends, until one is gone |
 //! | `slots` | work that one process offers, and others take and answer |
 //! | `store` | blocks of bytes that one process writes and others copy out |
 //!
@@ -27,14 +29,26 @@
 //!
 //! The crate is internal to procession: its API follows procession's needs without notice.
 
+#![cfg_attr(loom, expect(dead_code, reason = "the models leave some of it out"))]
+
+mod atomic;
 pub mod barrier;
 pub mod bytes;
+#[cfg(not(loom))]
+mod channel;
 pub mod condition;
 pub mod event;
 mod gate;
 mod hunger;
 pub mod lock;
+#[cfg(loom)]
+mod model;
+#[cfg(not(loom))]
 pub mod named;
+mod os;
+#[cfg(not(loom))]
+pub mod pipe;
+#[cfg(not(loom))]
 pub mod queue;
 mod ring;
 pub mod rlock;
@@ -42,8 +56,11 @@ mod roster;
 pub mod segment;
 pub mod semaphore;
 pub mod slots;
+#[cfg_attr(loom, path = "model/store.rs")]
 pub mod store;
+mod turn;
 mod wait;
+#[cfg_attr(loom, path = "model/watch.rs")]
 mod watch;
 
 pub use roster::PLACES;

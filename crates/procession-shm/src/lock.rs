@@ -23,7 +23,7 @@
 //! # Memory ordering
 //!
 //! Taking the word is Acquire and giving it up is Release: what a holder has written is seen by the
-//! next. The sweep of a dead holder is AcqRel, so that what the dead one had written until its death
+//! next. The sweep of a dead holder is Release, so that what the dead one had written until its death
 //! is seen as well.
 //!
 //! Taking it is Release, too, and a look at a holder is Acquire: whoever reads a number here sees
@@ -38,13 +38,12 @@
 //! | woken, before it took the word | free, others asleep | the same |
 //! | asleep | contended without need | the next release opens a gate where nobody is |
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
+use crate::atomic::{AtomicU32, Ordering, ordering};
 use crate::gate::Gate;
 use crate::hunger::Hunger;
+use crate::os::crash_point;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 use crate::wait::Attempt;
@@ -55,6 +54,7 @@ const HOLDER: u32 = (1 << 29) - 1;
 
 /// The words of a lock, for whatever has one inside.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct LockWords {
     word: AtomicU32,
@@ -95,12 +95,12 @@ impl LockWords {
             let holder = word & HOLDER;
             if holder == 0 {
                 let taken = me | if contend { CONTENDED } else { word & CONTENDED };
-                // ORDERING: Acquire pairs with the Release in `release`: the last holder's writes.
-                // Release, as the module says.
+                // ORDERING: Acquire pairs with the Release in `release`: the last holder's writes, which
+                // may be another one's than when the word was loaded. Release, as the module says.
                 let exchanged = self.word.compare_exchange_weak(
                     word,
                     taken,
-                    Ordering::AcqRel,
+                    ordering!("lock.take", AcqRel),
                     Ordering::Relaxed,
                 );
                 if exchanged.is_err() {
@@ -156,7 +156,8 @@ impl LockWords {
             return false;
         }
         // ORDERING: as in `attempt`.
-        let taken = self.word.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let order = ordering!("lock.fast", AcqRel);
+        let taken = self.word.compare_exchange(0, me, order, Ordering::Relaxed).is_ok();
         if taken {
             crash_point!("lock.acquire.fast");
         }
@@ -203,8 +204,12 @@ impl LockWords {
                 return Err(NotHeld);
             }
             // ORDERING: Release pairs with the Acquire in `attempt`.
-            let freed =
-                self.word.compare_exchange_weak(word, 0, Ordering::Release, Ordering::Relaxed);
+            let freed = self.word.compare_exchange_weak(
+                word,
+                0,
+                ordering!("lock.release", Release),
+                Ordering::Relaxed,
+            );
             match freed {
                 Ok(_) => break,
                 Err(other) => word = other,
@@ -225,12 +230,13 @@ impl LockWords {
             if pid != 0 {
                 self.dead.store(pid, Ordering::Relaxed);
             }
-            // ORDERING: AcqRel: what the dead one wrote is before, and passed on to the next.
+            // ORDERING: Release: what the dead one wrote is passed on to the next. It was before the
+            // system told of the death, or before the sweep that freed its place.
             // If it fails, another has freed it, and perhaps a third has taken it.
             let _ = self.word.compare_exchange(
                 word,
                 DIED | (word & CONTENDED),
-                Ordering::AcqRel,
+                ordering!("lock.sweep", Release),
                 Ordering::Relaxed,
             );
         }
@@ -346,3 +352,6 @@ impl Lock {
         self.0.body().wake();
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

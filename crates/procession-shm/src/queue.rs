@@ -42,26 +42,24 @@
 //! | reader, after that | nothing: the message died with it; what it had `taken` is lost | the sweep tells who joins |
 //! | poller, before it looks | a silent bell | the sweep rings it |
 
-mod turn;
-
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
 
 use procession_sys::ready::Bell;
 use procession_sys::wire::{MAX_HANDLES, ReceiveError, Wire};
 use procession_sys::{BorrowedHandle, Handle, crash_point, shared};
 
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::gate::Gate;
 use crate::lock::LockWords;
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
 use crate::roster::{OwnCount, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, NewLine, Segment, SegmentError};
+use crate::turn::{AT_ONCE, Guard, Turn, patience};
 use crate::wait::block;
 use crate::watch::Watched;
-use turn::{AT_ONCE, Guard, Turn, patience};
 
 /// More packets than a wire holds.
 const MOST_PACKETS: usize = 10_000;
@@ -69,6 +67,7 @@ const MOST_PACKETS: usize = 10_000;
 /// The longest message, in bytes.
 pub const LONGEST: usize = ring::LONGEST - size_of::<u64>();
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     writing: NewLine,
@@ -754,5 +753,5 @@ mod many;
 
 pub use many::Ends;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -58,17 +58,17 @@
 
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use procession_sys::crash_point;
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, will_read, will_write};
+use crate::os::crash_point;
 
 use crate::segment::NewLine;
 
 /// How many regions there are.
-pub(crate) const REGIONS: usize = 10;
-const SMALLEST: usize = 64 * 1024;
+pub(crate) const REGIONS: usize = if cfg!(loom) { 3 } else { 10 };
+const SMALLEST: usize = if cfg!(loom) { 64 } else { 64 * 1024 };
 /// The largest region that keeps its memory when it has drained.
-const WARM: usize = 4;
+const WARM: usize = if cfg!(loom) { 1 } else { 4 };
 /// Memory is asked for in pieces of at least this.
 const PIECE: usize = 256 * 1024;
 /// And in no larger ones than this, as long as no message needs them.
@@ -260,11 +260,13 @@ impl<M: Memory> Ring<'_, M> {
     fn copy_in(&self, index: usize, position: u64, bytes: &[u8]) {
         let (start, contiguous) = self.place(index, position);
         let (first, second) = bytes.split_at(bytes.len().min(contiguous));
+        will_write(start, first.len());
         // SAFETY: invariant 1; the room is free and the writers' lock is held, and a process that
         // breaks that leaves other bytes, nothing worse.
         unsafe { ptr::copy_nonoverlapping(first.as_ptr(), start.as_ptr(), first.len()) };
         if !second.is_empty() {
             let (start, _) = self.place(index, position.wrapping_add(first.len() as u64));
+            will_write(start, second.len());
             // SAFETY: as above; what is left is shorter than the region.
             unsafe { ptr::copy_nonoverlapping(second.as_ptr(), start.as_ptr(), second.len()) };
         }
@@ -273,11 +275,13 @@ impl<M: Memory> Ring<'_, M> {
     fn copy_out(&self, index: usize, position: u64, bytes: &mut [u8]) {
         let (start, contiguous) = self.place(index, position);
         let (first, second) = bytes.split_at_mut(bytes.len().min(contiguous));
+        will_read(start, first.len());
         // SAFETY: invariant 1; the readers' lock is held, so nobody writes there but one who breaks
         // the rules, which leaves other bytes, nothing worse.
         unsafe { ptr::copy_nonoverlapping(start.as_ptr(), first.as_mut_ptr(), first.len()) };
         if !second.is_empty() {
             let (start, _) = self.place(index, position.wrapping_add(first.len() as u64));
+            will_read(start, second.len());
             // SAFETY: as above; what is left is shorter than the region.
             unsafe { ptr::copy_nonoverlapping(start.as_ptr(), second.as_mut_ptr(), second.len()) };
         }
@@ -543,7 +547,7 @@ impl<M: Memory> Ring<'_, M> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use procession_sys::{Handle, shared};

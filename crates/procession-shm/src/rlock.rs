@@ -19,15 +19,15 @@
 //! As for the lock. A new holder writes both words anew.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, unmodelled};
 use crate::lock::{Acquired, LockWords, NotHeld};
+use crate::os::crash_point;
 use crate::roster::{Number, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     lock: LockWords,
@@ -50,7 +50,7 @@ unsafe impl Body for Words {
 
 /// A number that no other thread of this process has.
 fn thread_number() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
+    static NEXT: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(1);
     thread_local! {
         static NUMBER: u32 = NEXT.fetch_add(1, Ordering::Relaxed);
     }

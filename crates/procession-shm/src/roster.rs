@@ -31,10 +31,10 @@
 //!
 //! A participant that dies keeps its claim until somebody sweeps; its number is in no word by then.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, ordering};
 
 /// How many processes can take part in one segment at a time.
-pub const PLACES: usize = 512;
+pub const PLACES: usize = if cfg!(loom) { 4 } else { 512 };
 
 const NUMBER_BITS: u32 = 29;
 const START_BITS: u32 = 13;
@@ -48,6 +48,7 @@ pub(crate) type Number = u32;
 
 /// All zeros are a roster without participants.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(crate) struct Roster {
     /// Where the numbers of processes mean the same; 0 until the first has joined.
@@ -138,8 +139,9 @@ impl Roster {
             );
             if taken.is_ok() {
                 self.used.fetch_max(place as u32 + 1, Ordering::AcqRel);
-                // ORDERING: SeqCst: before the look at the gates' sleepers, as the module says.
-                self.version.fetch_add(1, Ordering::SeqCst);
+                // ORDERING: Release: who sees the version sees the claim. The fences of the gates put it
+                // before the look at their sleepers, or the sleepers' look at it after.
+                self.version.fetch_add(1, ordering!("roster.version", Release));
                 return Ok(number);
             }
         }
@@ -171,8 +173,8 @@ impl Roster {
 
     /// Changes with each join.
     pub(crate) fn version(&self) -> u32 {
-        // ORDERING: SeqCst pairs with the increment in `join`.
-        self.version.load(Ordering::SeqCst)
+        // ORDERING: Acquire pairs with the increment in `join`.
+        self.version.load(ordering!("roster.look", Acquire))
     }
 
     /// Everybody who takes part.
@@ -189,6 +191,7 @@ impl Roster {
 /// The number is beside it because places are given away again: a sweeper that is late, or a count
 /// that the last one in the place has left, concerns nobody else.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(transparent)]
 pub(crate) struct OwnCount(AtomicU64);
 
@@ -228,7 +231,7 @@ impl OwnCount {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::collections::HashSet;
@@ -311,3 +314,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -26,15 +26,18 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use procession_sys::process::{self, current_pid};
-use procession_sys::ready::Bell;
-use procession_sys::shared::{self, Mapping};
-use procession_sys::{BorrowedHandle, Handle, borrow, runtime};
-
+#[cfg(not(loom))]
+use crate::atomic::unmodelled;
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, Zeros};
+use crate::os::process::{self, current_pid};
+use crate::os::ready::Bell;
+use crate::os::shared::{self, Mapping};
+use crate::os::{BorrowedHandle, Handle, borrow, runtime};
 use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
+#[cfg(not(loom))]
+use crate::watch::Line;
 use crate::watch::{Watched, Watcher};
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"PRC shm\n");
@@ -42,6 +45,7 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"PRC shm\n");
 const VERSION: u32 = 1;
 
 /// The first bytes of a segment.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 struct Header {
     magic: AtomicU64,
@@ -50,6 +54,7 @@ struct Header {
     length: AtomicU64,
 }
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Layout<B> {
     header: Header,
@@ -78,7 +83,7 @@ pub(crate) struct NewLine;
 ///
 /// The type has the layout of C, needs no alignment above 64, and any bytes are a value of it that
 /// other processes may change at any time: it is made of atomics. All zeros are its beginning.
-pub(crate) unsafe trait Body: Sync + 'static {
+pub(crate) unsafe trait Body: Zeros + Sync + 'static {
     /// Tells it from other bodies.
     const KIND: u32;
 
@@ -196,8 +201,9 @@ struct Local {
     watcher: Watcher,
 }
 
+#[cfg(not(loom))]
 fn local() -> Result<&'static Local, SegmentError> {
-    static LOCAL: AtomicPtr<Local> = AtomicPtr::new(std::ptr::null_mut());
+    static LOCAL: unmodelled::AtomicPtr<Local> = unmodelled::AtomicPtr::new(std::ptr::null_mut());
     let copies = runtime::copies()?;
     loop {
         // ORDERING: Acquire pairs with the Release below: its fields are there.
@@ -216,6 +222,24 @@ fn local() -> Result<&'static Local, SegmentError> {
             drop(unsafe { Box::from_raw(new) });
         }
     }
+}
+
+#[cfg(loom)]
+fn local() -> Result<Arc<Local>, SegmentError> {
+    runtime::local(|| {
+        Ok(Local { copies: runtime::copies()?, open: Mutex::default(), watcher: Watcher::new()? })
+    })
+}
+
+/// Makes the memory of a segment with a `B`, all zeros.
+#[cfg(not(loom))]
+fn new_memory<B: Body>(length: usize) -> io::Result<Handle> {
+    shared::create_sparse(length, length.min(backed::<B>()))
+}
+
+#[cfg(loom)]
+fn new_memory<B: Body>(length: usize) -> io::Result<Handle> {
+    Ok(shared::create::<Layout<B>>(tail_offset::<B>(), length))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -256,6 +280,31 @@ impl Core {
     /// The handle to pass on.
     pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
         borrow(&self.handle)
+    }
+
+    /// The bell that is rung whenever all are woken, if there is one.
+    pub(crate) fn bell(&self) -> Option<&Arc<Bell>> {
+        self.bell.get()
+    }
+
+    /// Has a line watched by this process, and returns in which copy of it, and under which number.
+    #[cfg(not(loom))]
+    pub(crate) fn watch_line(
+        handle: BorrowedHandle<'_>,
+        line: Weak<dyn Line>,
+    ) -> Result<(u32, u64), SegmentError> {
+        let local = local()?;
+        Ok((local.copies, local.watcher.watch_line(handle, line)?))
+    }
+
+    /// Ends that, in the same copy.
+    #[cfg(not(loom))]
+    pub(crate) fn forget_line(handle: BorrowedHandle<'_>, watch: (u32, u64)) {
+        if let Ok(local) = local()
+            && local.copies == watch.0
+        {
+            local.watcher.forget_line(handle, watch.1);
+        }
     }
 
     /// Where the tail behind a `B` begins.
@@ -412,7 +461,7 @@ impl Watched for Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        let membership = *self.membership.get_mut();
+        let membership = self.membership.load(Ordering::Relaxed);
         let number = membership as u32;
         if number == 0 || (membership >> 32) as u32 != runtime::known_copies() {
             return; // the number of the process that this one is a copy of
@@ -440,7 +489,7 @@ impl<B: Body> Segment<B> {
             isize::try_from(*length).is_ok() // as much as one allocation may have
         });
         let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        let handle = shared::create_sparse(length, length.min(backed::<B>()))?;
+        let handle = new_memory::<B>(length)?;
         let mapping = Mapping::sparse(borrow(&handle), backed::<B>())?;
         let core = Core::new::<B>(handle, mapping);
         let header = core.header();
@@ -454,15 +503,37 @@ impl<B: Body> Segment<B> {
 
     /// Opens the segment that a handle from another process, or from this one, is on.
     pub(crate) fn open(handle: Handle) -> Result<Self, SegmentError> {
-        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
-        let identity = shared::identity(borrow(&handle))?;
-        if let Some(known) = lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
-            return if known.kind == B::KIND {
-                Ok(Self { core: known, body: PhantomData })
-            } else {
-                Err(foreign("it is another kind of object"))
-            };
+        match Self::find(borrow(&handle))? {
+            Some(known) => Ok(known),
+            None => Self::map(handle),
         }
+    }
+
+    /// As [`open`](Self::open), but makes a handle of its own only if it needs one.
+    #[cfg(not(loom))]
+    pub(crate) fn open_borrowed(handle: BorrowedHandle<'_>) -> Result<Self, SegmentError> {
+        match Self::find(handle)? {
+            Some(known) => Ok(known),
+            None => Self::map(handle.try_clone_to_owned()?),
+        }
+    }
+
+    /// Finds a segment that this process has open already.
+    fn find(handle: BorrowedHandle<'_>) -> Result<Option<Self>, SegmentError> {
+        let identity = shared::identity(handle)?;
+        match lock(&local()?.open).get(&identity).and_then(Weak::upgrade) {
+            Some(known) if known.kind == B::KIND => {
+                Ok(Some(Self { core: known, body: PhantomData }))
+            }
+            Some(_) => {
+                Err(SegmentError::Foreign { what: "it is another kind of object".to_owned() })
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn map(handle: Handle) -> Result<Self, SegmentError> {
+        let foreign = |what: &str| SegmentError::Foreign { what: what.to_owned() };
         let mapping = Mapping::sparse(borrow(&handle), backed::<B>());
         let mapping = mapping.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => foreign(&error.to_string()),
@@ -538,13 +609,13 @@ macro_rules! on_segment {
             /// # Errors
             ///
             /// A [`SegmentError`] that says what the handle is instead.
-            pub fn open(handle: procession_sys::Handle) -> Result<Self, SegmentError> {
+            pub fn open(handle: $crate::os::Handle) -> Result<Self, SegmentError> {
                 Segment::open(handle).map(Self)
             }
 
             /// Lends the handle to pass on.
             #[must_use]
-            pub fn handle(&self) -> procession_sys::BorrowedHandle<'_> {
+            pub fn handle(&self) -> $crate::os::BorrowedHandle<'_> {
                 self.0.handle()
             }
         }

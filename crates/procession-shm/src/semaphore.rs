@@ -31,7 +31,12 @@
 //!
 //! # Memory ordering
 //!
-//! Steps are AcqRel on one word: what a giver did before is seen by the next taker.
+//! Steps are Release on one word, read with Acquire: what a giver did before is seen by the next
+//! taker, and so are the counts as of the step before. A step's number is never the same, so who
+//! exchanges the word has read the very one that stands there.
+//!
+//! A count is published with Release by who settles it, and read with Acquire: a helper that finds a
+//! later one finds a later `state`, too.
 //!
 //! # What a crash leaves behind
 //!
@@ -43,14 +48,13 @@
 //! | in a sweep, between returning and `dead` | permits; nobody is told of the death | nobody |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use procession_sys::crash_point;
-
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, ordering};
 use crate::gate::Gate;
 use crate::hunger::Hunger;
 use crate::lock::Acquired;
+use crate::os::crash_point;
 use crate::roster::{Number, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, Segment, SegmentError, on_segment};
 
@@ -113,6 +117,7 @@ impl Held {
     }
 }
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     state: AtomicU64,
@@ -138,17 +143,18 @@ impl Words {
     /// Reads the state, and brings the count of its last step up to date.
     fn settled(&self) -> (u64, State) {
         loop {
-            let word = self.state.load(Ordering::Acquire);
+            let word = self.state.load(ordering!("semaphore.state", Acquire));
             let state = State::from_word(word);
             if state.op == Op::None {
                 return (word, state);
             }
-            let held_word = self.held[state.place].load(Ordering::Acquire);
+            let held_word = self.held[state.place].load(ordering!("semaphore.held", Acquire));
             let held = Held::from_word(held_word);
             if held.sequence == state.sequence {
                 return (word, state);
             }
-            if self.state.load(Ordering::Acquire) != word {
+            // ORDERING: a later count was read with Acquire, so the state is seen to be later, too.
+            if self.state.load(Ordering::Relaxed) != word {
                 continue; // settled by whoever has changed it
             }
             let count = match state.op {
@@ -161,7 +167,7 @@ impl Words {
             let _ = self.held[state.place].compare_exchange(
                 held_word,
                 new,
-                Ordering::AcqRel,
+                ordering!("semaphore.settle", Release),
                 Ordering::Relaxed,
             );
             return (word, state);
@@ -177,11 +183,17 @@ impl Words {
     ) -> Result<(), E> {
         loop {
             let (word, state) = self.settled();
-            let held = Held::from_word(self.held[place].load(Ordering::Acquire));
+            // ORDERING: settled before the step that has just been read with Acquire.
+            let held = Held::from_word(self.held[place].load(Ordering::Relaxed));
             let value = change(state.value)?;
             let sequence = held.sequence.wrapping_add(1) & SEQUENCE;
             let next = State { value, place, op, sequence }.word();
-            let done = self.state.compare_exchange(word, next, Ordering::AcqRel, Ordering::Acquire);
+            let done = self.state.compare_exchange(
+                word,
+                next,
+                ordering!("semaphore.step", Release),
+                Ordering::Relaxed,
+            );
             if done.is_ok() {
                 // CRASH (semaphore.step.taken): the count is behind; whoever comes next settles it.
                 crash_point!("semaphore.step.taken");
@@ -217,7 +229,8 @@ impl Words {
             let value = state.value.saturating_add(back);
             let sequence = held.sequence.wrapping_add(1) & SEQUENCE;
             let next = State { value, place, op: Op::Return, sequence }.word();
-            let done = self.state.compare_exchange(word, next, Ordering::AcqRel, Ordering::Acquire);
+            let done =
+                self.state.compare_exchange(word, next, Ordering::Release, Ordering::Relaxed);
             if done.is_ok() {
                 // CRASH (semaphore.sweep.returned): as `semaphore.step.taken`.
                 crash_point!("semaphore.sweep.returned");
@@ -331,7 +344,7 @@ impl Semaphore {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::watch::Watched;
@@ -413,3 +426,6 @@ mod tests {
         assert_eq!(semaphore.value(), 3);
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use procession_sys::futex::Woken;
-use procession_sys::process;
-
+use crate::atomic::{Ordering, unmodelled};
 use crate::gate::Gate;
+use crate::os::futex::Woken;
+use crate::os::{now, process};
 use crate::segment::{Core, SegmentError};
 
 /// What a failed attempt leads to.
@@ -34,6 +33,16 @@ pub(crate) fn block<T>(
     core: &Arc<Core>,
     gate: &Gate,
     deadline: Option<Instant>,
+    attempt: impl FnMut(Attempt) -> Result<Option<T>, SegmentError>,
+) -> Result<Option<T>, SegmentError> {
+    block_watching(gate, deadline, || core.watch_others(), attempt)
+}
+
+/// As [`block`], with `watch` to see to it that whatever ends the hope of this wait opens the gate.
+pub(crate) fn block_watching<T>(
+    gate: &Gate,
+    deadline: Option<Instant>,
+    watch: impl Fn() -> Result<(), SegmentError>,
     mut attempt: impl FnMut(Attempt) -> Result<Option<T>, SegmentError>,
 ) -> Result<Option<T>, SegmentError> {
     if let Some(value) = spin(|| attempt(Attempt::Spinning))? {
@@ -42,7 +51,7 @@ pub(crate) fn block<T>(
     loop {
         let ticket = gate.ticket();
         // After the ticket: who joins from here on opens the gate.
-        let watched = core.watch_others();
+        let watched = watch();
         if let Some(value) = attempt(Attempt::Sleeping)? {
             return Ok(Some(value));
         }
@@ -50,7 +59,7 @@ pub(crate) fn block<T>(
         if watched.is_err() {
             // No descriptor is left for a death handle. A wait that fails for that would be worse
             // than one that wakes now and then.
-            let nap = Instant::now() + NAP;
+            let nap = now() + NAP;
             until = Some(deadline.map_or(nap, |deadline| deadline.min(nap)));
         }
         match gate.sleep(ticket, until)? {
@@ -67,7 +76,7 @@ pub(crate) fn block<T>(
 const NAP: Duration = Duration::from_millis(50);
 
 /// How many turns of the spin are worth it in this process, by what they have brought.
-static TURNS: AtomicU32 = AtomicU32::new(MOST / 4);
+static TURNS: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(MOST / 4);
 /// About as long as a wake-up across processors takes.
 const MOST: u32 = 400;
 const LEAST: u32 = 8;

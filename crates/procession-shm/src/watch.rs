@@ -1,7 +1,8 @@
 //! Notices the death of those who share a segment with this process, and has it swept up.
 //!
 //! One thread sleeps on the death handles of all other participants of all segments on which this
-//! process has waited. It exists only while there are any, and wakes only when one of them dies.
+//! process has waited, and on the lines of the pipes. It exists only while there are any, and wakes
+//! only when one of them ends.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use procession_sys::process::{self, Process};
 use procession_sys::ready::{NUDGED, Set};
-use procession_sys::runtime;
+use procession_sys::{BorrowedHandle, runtime};
 use std::time::Instant;
 
 use crate::roster::{Number, Participant, Roster};
@@ -23,6 +24,12 @@ pub(crate) trait Watched: Send + Sync {
     fn sweep(&self, dead: Participant);
 }
 
+/// Something whose other end hangs up when nobody has it any more.
+pub(crate) trait Line: Send + Sync {
+    /// It has hung up. Called once, by the watching thread.
+    fn hung_up(&self);
+}
+
 /// The watcher of this process; leaked, as its thread may use it at any time.
 pub(crate) struct Watcher {
     set: Set,
@@ -32,6 +39,7 @@ pub(crate) struct Watcher {
 #[derive(Default)]
 struct State {
     watches: HashMap<u64, Watch>,
+    lines: HashMap<u64, Weak<dyn Line>>,
     next_token: u64,
     thread_runs: bool,
 }
@@ -96,18 +104,50 @@ impl Watcher {
         process: Process,
         segment: &Arc<dyn Watched>,
     ) -> io::Result<()> {
+        let token = self.next_token(state)?;
+        self.set.add(process.handle(), token)?;
+        let segments = vec![(Arc::downgrade(segment), participant.number)];
+        state.watches.insert(token, Watch { participant, process, segments });
+        Ok(())
+    }
+
+    /// Makes sure that the thread runs, for which there is about to be something to watch.
+    fn next_token(&'static self, state: &mut State) -> io::Result<u64> {
         if !state.thread_runs {
             let builder = std::thread::Builder::new();
             let builder = builder.name("procession-shm".to_owned()).stack_size(128 * 1024);
             runtime::with_signals_blocked(|| builder.spawn(|| self.run()))?;
             state.thread_runs = true;
         }
-        let token = state.next_token;
         state.next_token += 1;
-        self.set.add(process.handle(), token)?;
-        let segments = vec![(Arc::downgrade(segment), participant.number)];
-        state.watches.insert(token, Watch { participant, process, segments });
-        Ok(())
+        Ok(state.next_token)
+    }
+
+    /// Watches a line; returns by which number it is known to [`forget_line`](Self::forget_line).
+    pub(crate) fn watch_line(
+        &'static self,
+        handle: BorrowedHandle<'_>,
+        line: Weak<dyn Line>,
+    ) -> io::Result<u64> {
+        let mut state = self.lock();
+        let token = self.next_token(&mut state)?;
+        let added = self.set.add_hang_up(handle, token);
+        if added.is_ok() {
+            state.lines.insert(token, line);
+        } else if state.is_empty() {
+            self.set.nudge();
+        }
+        added.map(|()| token)
+    }
+
+    /// Stops watching a line, before its handle is closed.
+    pub(crate) fn forget_line(&self, handle: BorrowedHandle<'_>, token: u64) {
+        let mut state = self.lock();
+        state.lines.remove(&token);
+        self.set.remove(handle);
+        if state.thread_runs && state.is_empty() {
+            self.set.nudge();
+        }
     }
 
     /// The thread.
@@ -122,8 +162,14 @@ impl Watcher {
                 return;
             }
             for token in tokens.iter().filter(|token| **token != NUDGED) {
-                let dead = self.lock().watches.remove(token);
+                let (dead, line) = {
+                    let mut state = self.lock();
+                    (state.watches.remove(token), state.lines.remove(token))
+                };
                 // Without the lock: the last handle on a segment may be dropped here.
+                if let Some(line) = line.and_then(|line| line.upgrade()) {
+                    line.hung_up();
+                }
                 if let Some(dead) = dead {
                     self.set.remove(dead.process.handle());
                     for (segment, number) in dead.segments {
@@ -135,7 +181,7 @@ impl Watcher {
                 }
             }
             let mut state = self.lock();
-            if state.watches.is_empty() {
+            if state.is_empty() {
                 state.thread_runs = false;
                 return;
             }
@@ -165,13 +211,17 @@ impl Watcher {
             }
             !watch.segments.is_empty()
         });
-        if state.thread_runs && state.watches.is_empty() {
+        if state.thread_runs && state.is_empty() {
             self.set.nudge();
         }
     }
 }
 
 impl State {
+    fn is_empty(&self) -> bool {
+        self.watches.is_empty() && self.lines.is_empty()
+    }
+
     /// Adds a segment to a process that is watched; false if it is not.
     fn add_segment(&mut self, participant: Participant, segment: &Arc<dyn Watched>) -> bool {
         let watch = self.watches.values_mut().find(|watch| watch.is_of(participant));
@@ -197,11 +247,11 @@ impl Watch {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::atomic::{AtomicU32, Ordering};
     use procession_sys::process::{current_pid, start_time};
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     struct Shared {
         roster: Box<Roster>,

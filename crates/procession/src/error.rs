@@ -38,6 +38,10 @@ pub enum Error {
     Pipe(crate::PipeError),
     /// A message could not be sent.
     Send(crate::SendError),
+    /// A message was not sent at once.
+    TrySend(crate::TrySendError),
+    /// A message was not sent in time.
+    SendTimeout(crate::SendTimeoutError),
     /// No message was received.
     Recv(crate::RecvError),
     /// No message was there.
@@ -120,6 +124,8 @@ from! {
     ResultTimeout(crate::ResultTimeoutError)
     Pipe(crate::PipeError)
     Send(crate::SendError)
+    TrySend(crate::TrySendError)
+    SendTimeout(crate::SendTimeoutError)
     Recv(crate::RecvError)
     TryRecv(crate::TryRecvError)
     RecvTimeout(crate::RecvTimeoutError)

@@ -58,8 +58,8 @@ pub use context::{
 pub use error::{Error, Result};
 pub use object::{CreateError, NotHeldError, OutOfBounds, OwnerDied};
 pub use pipe::{
-    Connection, PipeError, Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError,
-    duplex, pipe, simplex,
+    Connection, PipeError, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    Sender, TryRecvError, TrySendError, duplex, pipe, simplex,
 };
 pub use pool::{
     AsyncResult, Imap, MapResult, Pool, PoolBuilder, PoolError, PoolStats, ResultTimeoutError,

@@ -242,6 +242,8 @@ impl Supervisor {
         };
         hooks.into_iter().for_each(|hook| hook.0());
         if end.is_some() {
+            // Before anybody is told: who knows of it and then sends to the dead is refused.
+            procession_shm::pipe::somebody_died();
             let mut registry = lock(&self.registry);
             let known = registry.records.remove(&record.token).is_some();
             if known && registry.records.is_empty() && registry.starting == 0 {

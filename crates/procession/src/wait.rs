@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use procession_sys::{BorrowedHandle, ready};
+use procession_sys::BorrowedHandle;
+use procession_sys::ready::{self, Rings};
 
 use crate::pipe::{Connection, Receiver};
 use crate::process::Child;
@@ -14,14 +15,25 @@ use crate::queue::Queue;
 pub trait Waitable: sealed::Sealed {}
 
 mod sealed {
+    use std::io;
+
     use procession_sys::BorrowedHandle;
+    use procession_sys::ready::Rings;
 
     /// Keeps the trait ours, and says how to wait.
     pub trait Sealed {
-        /// The handle that is readable when there may be something to do.
-        fn handle(&self) -> BorrowedHandle<'_>;
+        /// The handle that is readable when there may be something to do, if that is how it is told.
+        fn handle(&self) -> Option<BorrowedHandle<'_>> {
+            None
+        }
 
-        /// Tells whether there is something to do already; if not, the handle tells of it.
+        /// Adds what tells of something to do otherwise.
+        fn add_to(&self, rings: &Rings) -> io::Result<()> {
+            let _ = rings;
+            Ok(())
+        }
+
+        /// Tells whether there is something to do already; if not, one of the two above tells of it.
         fn prepare(&self) -> bool {
             false
         }
@@ -35,8 +47,8 @@ mod sealed {
 
 impl<M> Waitable for Queue<M> {}
 impl<M> sealed::Sealed for Queue<M> {
-    fn handle(&self) -> BorrowedHandle<'_> {
-        self.handle()
+    fn handle(&self) -> Option<BorrowedHandle<'_>> {
+        Some(self.handle())
     }
 
     fn prepare(&self) -> bool {
@@ -50,22 +62,30 @@ impl<M> sealed::Sealed for Queue<M> {
 
 impl<S, R> Waitable for Connection<S, R> {}
 impl<S, R> sealed::Sealed for Connection<S, R> {
-    fn handle(&self) -> BorrowedHandle<'_> {
-        self.handle()
+    fn add_to(&self, rings: &Rings) -> io::Result<()> {
+        self.add_to(rings)
+    }
+
+    fn prepare(&self) -> bool {
+        self.prepare_wait()
     }
 }
 
 impl<M> Waitable for Receiver<M> {}
 impl<M> sealed::Sealed for Receiver<M> {
-    fn handle(&self) -> BorrowedHandle<'_> {
-        self.handle()
+    fn add_to(&self, rings: &Rings) -> io::Result<()> {
+        self.add_to(rings)
+    }
+
+    fn prepare(&self) -> bool {
+        self.prepare_wait()
     }
 }
 
 impl<R> Waitable for Child<R> {}
 impl<R> sealed::Sealed for Child<R> {
-    fn handle(&self) -> BorrowedHandle<'_> {
-        self.handle()
+    fn handle(&self) -> Option<BorrowedHandle<'_>> {
+        Some(self.handle())
     }
 }
 
@@ -125,13 +145,28 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec<u
         return Err(WaitError::Nothing);
     }
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let handles: Vec<_> = things.iter().map(|thing| thing.handle()).collect();
+    // Each thing's handle if it has one, and behind those one for all that have none.
+    let own: Vec<_> = things.iter().map(|thing| thing.handle()).collect();
+    let mut rings = None;
     loop {
         let mut ready: Vec<bool> = things.iter().map(|thing| thing.prepare()).collect();
-        let until = if ready.contains(&true) { Some(Instant::now()) } else { deadline };
+        let only_look =
+            ready.contains(&true) || deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if !only_look && rings.is_none() && own.iter().any(Option::is_none) {
+            let new = rings.insert(Rings::new().map_err(WaitError::Io)?);
+            things.iter().try_for_each(|thing| thing.add_to(new)).map_err(WaitError::Io)?;
+        }
+        let handles: Vec<_> =
+            own.iter().flatten().copied().chain(rings.iter().map(Rings::handle)).collect();
+        let until = if only_look { Some(Instant::now()) } else { deadline };
         let readable = ready::wait(&handles, until).map_err(WaitError::Io)?;
-        let is_over = !readable.contains(&true);
-        for ((thing, ready), readable) in things.iter().zip(&mut ready).zip(readable) {
+        let is_over = only_look || !readable.contains(&true);
+        if let Some(rings) = &rings {
+            // Before the next look, which sees what they have rung for.
+            rings.clear();
+        }
+        let with_handles = things.iter().zip(&mut ready).zip(&own).filter(|(_, own)| own.is_some());
+        for (((thing, ready), _), readable) in with_handles.zip(readable) {
             *ready = *ready || (readable && thing.confirm());
         }
         if is_over || ready.contains(&true) {

@@ -130,7 +130,7 @@ pub(crate) fn messages() {
     raw::set_limit(libc::RLIMIT_NOFILE, ROOM).expect("a lower limit is allowed");
     let (a, b) = pipe::<(Vec<u8>, Option<Connection<u8>>)>().expect("a pipe");
     let (one, other) = pipe::<u8>().expect("a pipe");
-    let large = (vec![1; 200_000], None);
+    let large = (vec![1; 17 << 20], None);
     let with_handle = (vec![2], Some(one));
     let before = Snapshot::take();
     let scarce = Scarce::new(0);
@@ -145,15 +145,18 @@ pub(crate) fn messages() {
         a.send(message).expect("now there is room");
     }
     let scarce = Scarce::new(0);
-    // Who receives without room is told; the next message is not hurt.
+    let small = (vec![3], None);
+    a.send(&small).expect("it needs no descriptor");
+    // Who receives without room is told; the messages wait until there is.
     for _ in 0..2 {
         let received = b.recv();
         assert!(matches!(received, Err(procession::RecvError::Io(_))), "{received:?}");
     }
-    let small = (vec![3], None);
-    a.send(&small).expect("it needs no descriptor");
-    assert_eq!(b.recv().expect("it needs no descriptor").0, [3]);
     drop(scarce);
+    for message in [&large, &with_handle, &small] {
+        let received = b.recv().expect("now there is room");
+        assert_eq!((received.0, received.1.is_some()), (message.0.clone(), message.1.is_some()));
+    }
     drop((with_handle, other));
     a.send(&large).expect("there is room");
     assert_eq!(b.recv().expect("there is room").0, large.0);

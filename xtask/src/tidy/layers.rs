@@ -69,6 +69,41 @@ pub(crate) fn check_paths(sources: &[Source]) -> Vec<String> {
     faults
 }
 
+/// Where atomics come from in the crate whose atomics a model checker must see: the façade, and the
+/// world of the models.
+const ATOMICS: [&str; 2] =
+    ["crates/procession-shm/src/atomic.rs", "crates/procession-shm/src/model/"];
+
+/// In the crate of shared structures, atomics come from the one façade.
+pub(crate) fn check_atomics(sources: &[Source]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let bound = |source: &&Source| {
+        source.path.starts_with("crates/procession-shm/src/")
+            && !ATOMICS.iter().any(|path| source.path.starts_with(path))
+    };
+    for source in sources.iter().filter(bound) {
+        for (number, line) in source.lines.iter().enumerate() {
+            if names_foreign_atomics(&line.code) {
+                let text = "atomics of its own instead of `crate::atomic`";
+                faults.push(fault(source, number, text));
+            }
+        }
+    }
+    faults
+}
+
+/// Tells whether a line names a module `atomic` that is not the crate's own.
+fn names_foreign_atomics(code: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices("atomic").any(|(at, name)| {
+        let (before, after) = (&code[..at], &code[at + name.len()..]);
+        !before.ends_with(is_word)
+            && !after.starts_with(is_word)
+            && !before.ends_with("crate::")
+            && !before.ends_with("mod ")
+    })
+}
+
 /// The names in every table of dependencies of a manifest, whatever its kind or target.
 fn dependencies(manifest: &str) -> Vec<&str> {
     let mut names = Vec::new();
@@ -94,7 +129,23 @@ fn dependencies(manifest: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::dependencies;
+    use super::{check_atomics, dependencies};
+    use crate::tidy::source::Source;
+
+    #[test]
+    fn atomics_come_from_one_place() {
+        let good = "mod atomic;\nuse crate::atomic::AtomicU32; // std::sync::atomic\natomics();\n";
+        let bad = "use std::sync::atomic::AtomicU32;\nuse std::sync::{\n    atomic,\n};\n";
+        let source = |path: &str, text| Source::new(&format!("crates/{path}.rs"), text);
+        let fine = [
+            source("procession-shm/src/a", good),
+            source("procession-shm/src/atomic", bad),
+            source("procession-shm/src/model/futex", bad),
+            source("procession/src/a", bad),
+        ];
+        assert_eq!(check_atomics(&fine), Vec::<String>::new());
+        assert_eq!(check_atomics(&[source("procession-shm/src/a/b", bad)]).len(), 2);
+    }
 
     #[test]
     fn every_kind_of_dependency_is_seen() {

@@ -2,6 +2,7 @@
 
 mod layers;
 mod modules;
+mod orderings;
 mod rules;
 mod source;
 
@@ -17,6 +18,8 @@ pub(crate) fn check(root: &Path) -> Result<String, String> {
     };
     let mut faults = layers::check_manifests(root);
     faults.extend(layers::check_paths(&sources));
+    faults.extend(layers::check_atomics(&sources));
+    faults.extend(orderings::check(&sources));
     faults.extend(modules::check_cycles(&sources));
     faults.extend(rules::check_unsafe(&sources));
     faults.extend(rules::check_allow(&sources));

@@ -26,13 +26,16 @@ pub(crate) fn check_cycles(sources: &[Source]) -> Vec<String> {
     faults
 }
 
-/// The crate and the top module of a file; `None` for the root, which knows all, and for tests.
+/// The crate and the top module of a file; `None` for the root, which knows all, for tests, and for
+/// models.
 fn place(path: &str) -> Option<(&str, &str)> {
     let (name, path) = path.strip_prefix("crates/")?.split_once("/src/")?;
     let module = path.split('/').next()?;
     let module = module.strip_suffix(".rs").unwrap_or(module);
     let file = path.rsplit('/').next()?;
-    let is_known_by_none = ["lib", "main"].contains(&module) || file == "tests.rs";
+    // Tests and models use what is above their module; the world of the models uses all.
+    let is_known_by_none =
+        ["lib", "main", "model"].contains(&module) || ["tests.rs", "model.rs"].contains(&file);
     (!is_known_by_none).then_some((name, module))
 }
 

@@ -4,12 +4,12 @@
 //! only messages without handles, for which there is room, or which are there already. Each is
 //! committed by itself, as if it had been alone: a death in the middle leaves whole ones.
 
-use std::sync::atomic::{Ordering, fence};
-
 use procession_sys::crash_point;
 
-use super::{Guard, Queue, Turn, patience};
+use super::Queue;
+use crate::atomic::{Ordering, fence};
 use crate::roster::place_of;
+use crate::turn::{Guard, Turn, patience};
 
 /// Where each of several messages ends in the bytes of all.
 pub type Ends = Vec<usize>;

@@ -1,16 +1,15 @@
 //! The giver's side of slots: offers work, and looks at what became of it.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Instant;
-
-use procession_sys::futex::Woken;
-use procession_sys::{BorrowedHandle, shared};
 
 use super::{
     ANSWERED, ENTRIES, FREE, HAS_HANDLES, IS_LARGE, IS_STORED, IS_TIMED, LANE_BITS, LARGE, LENGTH,
     OFFERED, SLOTS, SMALL, Shared, TAKEN, TAKERS, TURN_SHIFT, TURNS, Words, large_offset,
     outputs_offset, state_word,
 };
+use crate::atomic::{AtomicU64, Ordering, fence, will_read, will_write};
+use crate::os::futex::Woken;
+use crate::os::{BorrowedHandle, shared};
 use crate::segment::{Segment, SegmentError};
 use crate::store::Block;
 use crate::wait::spin;
@@ -23,7 +22,7 @@ pub struct Giver {
     /// Its own count: the shared one can be scribbled over.
     pub(super) tail: AtomicU64,
     /// Which slots' large areas have memory.
-    backed: [AtomicU64; SLOTS / 64],
+    backed: [AtomicU64; SLOTS.div_ceil(64)],
 }
 
 /// Where the input of a piece of work is.
@@ -90,7 +89,7 @@ impl Giver {
         Ok(Self {
             shared: Shared(Segment::create(LENGTH)?),
             tail: AtomicU64::new(0),
-            backed: [const { AtomicU64::new(0) }; SLOTS / 64],
+            backed: std::array::from_fn(|_| AtomicU64::new(0)),
         })
     }
 
@@ -143,6 +142,7 @@ impl Giver {
                     assert!(part.len() <= room - at, "an input longer than its area");
                     // SAFETY: invariant 1: `at` is at most the area's length.
                     let to = unsafe { area.add(at) };
+                    will_write(to, part.len());
                     // SAFETY: as above, there is room for the part (checked); invariant 2; what is
                     // mapped does not overlap with what a caller has borrowed.
                     unsafe {
@@ -241,17 +241,26 @@ impl Giver {
         self.words().slots[slot].began.load(Ordering::Acquire)
     }
 
-    /// Copies what a lane has written into the slot's area to the end of `buffer`, and returns
-    /// where in the lane's store one more output is, if there is one.
-    pub fn outputs(&self, slot: usize, input: usize, buffer: &mut Vec<u8>) -> Option<Block> {
+    /// Copies what a lane has written into the slot's area, large or not, behind an input of this
+    /// length, to the end of `buffer`, and returns where in the lane's store one more output is, if
+    /// there is one. Which area it is, the caller knows: the flags may be scribbled over, and a
+    /// large area may have no memory.
+    pub fn outputs(
+        &self,
+        slot: usize,
+        large: bool,
+        input: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Block> {
         let words = &self.words().slots[slot];
-        let (area, room) = self.shared.area(slot, words.flags.load(Ordering::Relaxed));
+        let (area, room) = self.shared.area(slot, if large { IS_LARGE } else { 0 });
         // ORDERING: the caller has read `state` or `done`, with Acquire, before.
         let written = words.written.load(Ordering::Relaxed) as usize;
         let offset = outputs_offset(input).min(room);
         let length = written.min(room - offset);
         // SAFETY: invariant 1: the offset is at most the area's length.
         let from = unsafe { area.add(offset) };
+        will_read(from, length);
         buffer.reserve(length);
         let to = buffer.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: invariants 1 and 2: `length` bytes from there on are in the area; the buffer has

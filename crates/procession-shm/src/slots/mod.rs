@@ -70,9 +70,10 @@ mod giver;
 mod taker;
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::gate::Gate;
+use crate::os::Handle;
 use crate::roster::{PLACES, Participant};
 use crate::segment::{Body, Core, Segment, SegmentError};
 
@@ -80,13 +81,13 @@ pub use giver::{Giver, Input, Look, Offer, Waited};
 pub use taker::{Answer, NoRoom, Taken, Taker};
 
 /// How many pieces of work can be offered or taken at a time.
-pub const SLOTS: usize = 1024;
+pub const SLOTS: usize = if cfg!(loom) { 2 } else { 1024 };
 /// How many processes can take. One place of the roster is the giver's.
-pub const TAKERS: usize = PLACES - 12;
+pub const TAKERS: usize = if cfg!(loom) { 2 } else { PLACES - 12 };
 /// The most bytes of input and outputs of a piece that lie in a large area.
-pub const LARGE: usize = 64 * 1024;
+pub const LARGE: usize = if cfg!(loom) { 64 } else { 64 * 1024 };
 /// The most that lie in a small one.
-pub const SMALL: usize = 1024;
+pub const SMALL: usize = if cfg!(loom) { 64 } else { 1024 };
 
 const ENTRIES: usize = 4 * SLOTS;
 /// How long the tail of the segment is.
@@ -112,11 +113,13 @@ fn state_word(state: u64, lane: usize, turn: u64) -> u64 {
 
 /// Keeps what different processes write apart: they would slow each other down.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 struct Line<T>(T);
 
 /// One slot's words: a line of its own.
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 struct Slot {
     state: AtomicU64,
@@ -131,6 +134,7 @@ struct Slot {
     began: AtomicU64,
 }
 
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 struct Words {
     head: Line<AtomicU64>,
@@ -145,7 +149,7 @@ struct Words {
     stop: AtomicU32,
     /// How many pieces were ever answered.
     count: Line<AtomicU32>,
-    changed: Line<[AtomicU64; SLOTS / 64]>,
+    changed: Line<[AtomicU64; SLOTS.div_ceil(64)]>,
     leaving: [AtomicU32; TAKERS],
     entries: [AtomicU64; ENTRIES],
     slots: [Slot; SLOTS],
@@ -174,7 +178,7 @@ impl Shared {
         self.0.body()
     }
 
-    fn open(handle: procession_sys::Handle) -> Result<Self, SegmentError> {
+    fn open(handle: Handle) -> Result<Self, SegmentError> {
         let segment = Segment::<Words>::open(handle)?;
         if segment.tail().1 < LENGTH {
             let what = "its memory is too short for slots".to_owned();
@@ -194,8 +198,7 @@ impl Shared {
 
     fn mark_changed(&self, slot: usize) {
         // ORDERING: Release pairs with the Acquire of the giver's swap: the slot's state is there.
-        self.words().changed.0[slot / 64 % (SLOTS / 64)]
-            .fetch_or(1 << (slot % 64), Ordering::Release);
+        self.words().changed.0[slot % SLOTS / 64].fetch_or(1 << (slot % 64), Ordering::Release);
     }
 
     /// Tells whether nothing is left to take, as far as can be seen.
@@ -215,5 +218,5 @@ fn outputs_offset(input: usize) -> usize {
     input.next_multiple_of(8)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

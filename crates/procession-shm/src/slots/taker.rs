@@ -1,13 +1,11 @@
 //! A taker's side of slots: takes work, and answers.
 
-use std::sync::atomic::{Ordering, fence};
-
-use procession_sys::{Handle, clock, crash_point};
-
 use super::{
     ANSWERED, ENTRIES, HAS_HANDLES, IS_STORED, IS_TIMED, OFFERED, SLOTS, Shared, Slot, TAKEN,
     TAKERS, TURN_SHIFT, Words, outputs_offset, state_word,
 };
+use crate::atomic::{Ordering, fence, will_read, will_write};
+use crate::os::{Handle, clock, crash_point};
 use crate::segment::SegmentError;
 use crate::store::Block;
 use crate::wait::spin;
@@ -151,6 +149,7 @@ impl Taker {
         if stored.is_none() {
             let (area, room) = self.shared.area(slot, flags);
             let length = usize::try_from(length).unwrap_or(usize::MAX).min(room);
+            will_read(area, length);
             buffer.reserve(length);
             // SAFETY: invariants 1 and 2: the area has that many bytes, and so has the buffer.
             unsafe { std::ptr::copy_nonoverlapping(area.as_ptr(), buffer.as_mut_ptr(), length) };
@@ -239,6 +238,7 @@ impl Answer<'_> {
             }
             // SAFETY: invariant 1: `at` is inside of the area, or at its end.
             let to = unsafe { area.add(at) };
+            will_write(to, part.len());
             // SAFETY: as above, there is room for the part (checked); invariant 2; what is mapped
             // does not overlap with what a caller has borrowed.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), to.as_ptr(), part.len()) };

@@ -41,7 +41,7 @@ fn work_is_taken_in_order_and_answered() {
     assert_eq!(changed, [0, 1, 2]);
     for slot in changed {
         let mut out = Vec::new();
-        assert_eq!(giver.outputs(slot, 3, &mut out), None);
+        assert_eq!(giver.outputs(slot, false, 3, &mut out), None);
         assert_eq!(out, [b'o', b'u', b't', slot as u8]);
         giver.release(slot);
         assert_eq!(giver.look(slot, 10 + slot as u64), Look::Garbage);
@@ -119,7 +119,7 @@ fn many_takers_take_each_piece_once() {
             giver.changed(|slot| {
                 assert!(matches!(giver.look(slot, turns[slot]), Look::Answered { .. }));
                 let mut out = Vec::new();
-                giver.outputs(slot, 8, &mut out);
+                giver.outputs(slot, false, 8, &mut out);
                 let number = u64::from_ne_bytes(out.try_into().expect("eight bytes"));
                 assert!(!std::mem::replace(&mut seen[number as usize], true), "{number} twice");
                 giver.release(slot);
@@ -162,7 +162,7 @@ fn a_piece_of_many_items_can_be_answered_in_part() {
     answer.finish();
     assert!(taker.is_answered(1, 77, 0));
     let mut out = Vec::new();
-    assert_eq!(giver.outputs(1, 0, &mut out), Some(result));
+    assert_eq!(giver.outputs(1, true, 0, &mut out), Some(result));
     assert_eq!((giver.done(1), out.len()), (3, LARGE));
     giver.release(1);
     assert!(!taker.is_answered(1, 77, 0));
@@ -188,7 +188,7 @@ fn garbage_in_a_slot_stays_inside() {
         let _ = answer.push(&[&[0; 900]]);
         answer.finish();
         let mut out = Vec::new();
-        giver.outputs(0, 1, &mut out);
+        giver.outputs(0, false, 1, &mut out);
         assert!(out.len() <= LARGE);
         giver.words().slots[0].state.store(garbage, Ordering::Relaxed);
         assert_eq!(giver.look(0, 1), Look::Garbage);

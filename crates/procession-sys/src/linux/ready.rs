@@ -95,6 +95,64 @@ impl Bell {
     }
 }
 
+/// A handle that is ready after each ring of one of several bells that are never silenced, and when
+/// the other end of one of several wires is gone.
+#[derive(Debug)]
+pub struct Rings {
+    epoll: OwnedFd,
+}
+
+impl Rings {
+    /// Makes one for no bells and no wires.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { epoll: off_streams(epoll::create(epoll::CreateFlags::CLOEXEC)?)? })
+    }
+
+    /// Adds a bell. One that has rung before counts as a ring.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no memory or watch left.
+    pub fn add_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()> {
+        self.add(bell, epoll::EventFlags::IN | epoll::EventFlags::ET)
+    }
+
+    /// Adds a wire.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no memory or watch left.
+    pub fn add_wire(&self, wire: BorrowedFd<'_>) -> io::Result<()> {
+        self.add(wire, epoll::EventFlags::RDHUP)
+    }
+
+    fn add(&self, handle: BorrowedFd<'_>, flags: epoll::EventFlags) -> io::Result<()> {
+        match epoll::add(&self.epoll, handle, epoll::EventData::new_u64(0), flags) {
+            // The same thing twice is the same thing.
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lends the handle.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// Makes it ready only after the next ring.
+    pub fn clear(&self) {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
+        // If not all were taken, or none could be, it is ready once more.
+        let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&NOW));
+    }
+}
+
 /// A set of handles that one thread sleeps on and any thread changes.
 #[derive(Debug)]
 pub struct Set {
@@ -128,6 +186,17 @@ impl Set {
     pub fn add(&self, handle: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token);
         Ok(epoll::add(&self.epoll, handle, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Adds `handle`, reported as `token` once, when its other end is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no memory or watch left.
+    pub fn add_hang_up(&self, handle: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token);
+        let flags = epoll::EventFlags::RDHUP | epoll::EventFlags::ONESHOT;
+        Ok(epoll::add(&self.epoll, handle, data, flags)?)
     }
 
     /// Takes `handle` out; nothing happens if it is not in the set.
@@ -191,6 +260,48 @@ mod tests {
         bell.silence();
         bell.silence();
         assert!(!rings());
+    }
+
+    #[test]
+    fn every_ring_is_seen_by_everybody() {
+        let bell = Bell::new().expect("bell");
+        let (wire, other) = crate::linux::wire::Wire::pair().expect("wire");
+        let both = [Rings::new().expect("rings"), Rings::new().expect("rings")];
+        for rings in &both {
+            rings.add_bell(bell.handle()).expect("add");
+            rings.add_bell(bell.handle()).expect("the same again");
+            rings.add_wire(wire.handle()).expect("add");
+        }
+        let ready = |rings: &Rings| wait_one(rings.handle(), Some(Instant::now())).expect("wait");
+        for _ in 0..3 {
+            bell.ring();
+            for rings in &both {
+                assert!(ready(rings));
+                rings.clear();
+                assert!(!ready(rings));
+            }
+        }
+        other.send(&[b"not the end"], &[]).expect("send");
+        assert!(!ready(&both[0]));
+        drop(other);
+        assert!(ready(&both[0]) && ready(&both[1]));
+    }
+
+    #[test]
+    fn a_set_tells_of_a_hang_up_once() {
+        let set = Set::new().expect("set");
+        let (wire, other) = crate::linux::wire::Wire::pair().expect("wire");
+        set.add_hang_up(wire.handle(), 7).expect("add");
+        other.send(&[b"not the end"], &[]).expect("send");
+        set.nudge();
+        let mut tokens = Vec::new();
+        set.wait(&mut tokens).expect("wait");
+        assert_eq!(tokens, [NUDGED]);
+        drop(other);
+        set.wait(&mut tokens).expect("wait");
+        set.nudge();
+        set.wait(&mut tokens).expect("wait");
+        assert_eq!(tokens, [NUDGED, 7, NUDGED]);
     }
 
     #[test]

@@ -229,11 +229,20 @@ impl Wire {
         Ok(received.bytes)
     }
 
-    fn is_hung_up(&self) -> bool {
+    /// Tells whether every other end is gone, or will send nothing more.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
         let mut polled = [PollFd::new(&self.socket, PollFlags::RDHUP)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // With no memory for the question the answer is the usual one.
-        rustix::event::poll(&mut polled, Some(&now)).is_err() || !polled[0].revents().is_empty()
+        loop {
+            match rustix::event::poll(&mut polled, Some(&now)) {
+                Ok(_) => return !polled[0].revents().is_empty(),
+                // Even a question that does not wait can be interrupted.
+                Err(Errno::INTR) => {}
+                // With no memory for the question the answer is the usual one.
+                Err(_) => return true,
+            }
+        }
     }
 }
 

@@ -66,6 +66,50 @@ impl Bell {
     }
 }
 
+/// What is ready after each ring; there is none.
+#[derive(Debug)]
+pub struct Rings(std::convert::Infallible);
+
+impl Rings {
+    /// Makes one.
+    ///
+    /// # Errors
+    ///
+    /// Always: unsupported.
+    pub fn new() -> io::Result<Self> {
+        unsupported()
+    }
+
+    /// Adds a bell.
+    ///
+    /// # Errors
+    ///
+    /// Never: there is no such thing.
+    pub fn add_bell(&self, _: BorrowedHandle<'_>) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    /// Adds a wire.
+    ///
+    /// # Errors
+    ///
+    /// Never: there is no such thing.
+    pub fn add_wire(&self, _: BorrowedHandle<'_>) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    /// Lends the handle.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedHandle<'_> {
+        match self.0 {}
+    }
+
+    /// Makes it ready only after the next ring.
+    pub fn clear(&self) {
+        match self.0 {}
+    }
+}
+
 /// A set of handles.
 #[derive(Debug)]
 pub struct Set(std::convert::Infallible);
@@ -86,6 +130,15 @@ impl Set {
     ///
     /// Never: there is no such set.
     pub fn add(&self, _: BorrowedHandle<'_>, _: u64) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    /// Adds a handle for when its other end is gone.
+    ///
+    /// # Errors
+    ///
+    /// Never: there is no such set.
+    pub fn add_hang_up(&self, _: BorrowedHandle<'_>, _: u64) -> io::Result<()> {
         match self.0 {}
     }
 

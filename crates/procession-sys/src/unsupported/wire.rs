@@ -60,6 +60,12 @@ impl Wire {
         match self.0 {}
     }
 
+    /// Tells whether every other end is gone.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        match self.0 {}
+    }
+
     /// Sends a message without waiting.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use procession_sys::{BorrowedHandle, Handle};
+use procession_sys::{BorrowedHandle, Handle, borrow};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 thread_local! {
@@ -19,8 +19,8 @@ struct Message {
 }
 
 enum Table {
-    /// Handles go into it.
-    Sending(Vec<Handle>),
+    /// Handles go into it. Some are for several values to share: what they are of, and the place.
+    Sending(Vec<Handle>, Vec<((u64, u64), usize)>),
     /// Handles are taken out of it.
     Received(Vec<Option<Handle>>),
 }
@@ -30,9 +30,10 @@ const OUTSIDE: &str = "a procession handle crosses to another process only insid
 
 /// Runs `f` while handles are written into `table`; returns also what went wrong with one.
 pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> (R, Option<String>) {
-    let mut message = Message { table: Table::Sending(std::mem::take(table)), reason: None };
+    let mut message =
+        Message { table: Table::Sending(std::mem::take(table), Vec::new()), reason: None };
     let result = with(&mut message, f);
-    if let Table::Sending(sent) = message.table {
+    if let Table::Sending(sent, _) = message.table {
         *table = sent;
     }
     (result, message.reason)
@@ -105,7 +106,7 @@ fn serialize_owned<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let handle = handle();
     let place = current(|message| match &mut message.table {
-        Table::Sending(table) => {
+        Table::Sending(table, _) => {
             table.push(handle?);
             Ok(table.len() - 1)
         }
@@ -116,21 +117,84 @@ fn serialize_owned<S: Serializer>(
     serializer.serialize_u32(u32::try_from(place).unwrap_or(u32::MAX))
 }
 
+/// Refuses a handle in any other format than the library's own messages.
+pub(crate) fn only_received<E: de::Error>() -> Result<(), E> {
+    let is_ours = current(|message| matches!(message.table, Table::Received(_)));
+    if is_ours == Some(true) { Ok(()) } else { Err(E::custom(OUTSIDE)) }
+}
+
 /// Takes the handle whose place comes next out of the current message's table.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Handle, D::Error> {
-    let is_ours = current(|message| matches!(message.table, Table::Received(_)));
-    if is_ours != Some(true) {
-        return Err(de::Error::custom(OUTSIDE));
-    }
+    only_received()?;
     let place = u32::deserialize(deserializer)?;
     let handle = current(|message| match &mut message.table {
         Table::Received(table) => table.get_mut(usize::try_from(place).ok()?)?.take(),
-        Table::Sending(_) => None,
+        Table::Sending(..) => None,
     });
     let handle = handle.flatten();
     handle.ok_or_else(|| {
         de::Error::custom(keep(format!("it refers to handle {place}, which did not come with it")))
     })
+}
+
+/// Writes handles that several values of the message may share, side by side, once for each `what`;
+/// returns the place of the first.
+pub(crate) fn place_shared<E: ser::Error>(
+    what: (u64, u64),
+    handles: [BorrowedHandle<'_>; 2],
+) -> Result<u32, E> {
+    let place = current(|message| {
+        let Table::Sending(table, shared) = &mut message.table else { return None };
+        if let Some((_, place)) = shared.iter().find(|(known, _)| *known == what) {
+            return Some(Ok(*place));
+        }
+        let place = table.len();
+        for handle in handles {
+            match handle.try_clone_to_owned() {
+                Ok(duplicate) => table.push(duplicate),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        shared.push((what, place));
+        Some(Ok(place))
+    });
+    let place = place.flatten().ok_or_else(|| E::custom(OUTSIDE))?;
+    let place = place
+        .map_err(|error| E::custom(keep(format!("its handle cannot be duplicated: {error}"))))?;
+    Ok(u32::try_from(place).unwrap_or(u32::MAX))
+}
+
+/// Lends two handles that were written by [`place_shared`], and may be asked for again.
+pub(crate) fn with_shared<R, E: de::Error>(
+    place: u32,
+    f: impl FnOnce([BorrowedHandle<'_>; 2]) -> R,
+) -> Result<R, E> {
+    let found = current(|message| {
+        let Table::Received(table) = &message.table else { return None };
+        let first = usize::try_from(place).ok()?;
+        let [Some(first), Some(second)] = table.get(first..)?.get(..2)? else { return None };
+        Some(f([borrow(first), borrow(second)]))
+    });
+    let missing = || refuse(format!("it refers to handle {place}, which did not come with it"));
+    found.flatten().ok_or_else(missing)
+}
+
+/// A handle on its way out.
+pub(crate) struct Lent<'a>(pub(crate) BorrowedHandle<'a>);
+
+impl Serialize for Lent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self::serialize(self.0, serializer)
+    }
+}
+
+/// A handle that came.
+pub(crate) struct Received(pub(crate) Handle);
+
+impl<'de> Deserialize<'de> for Received {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        self::deserialize(deserializer).map(Self)
+    }
 }
 
 /// A bare handle as a part of one of the library's own messages, given away when it is written.

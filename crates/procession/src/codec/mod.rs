@@ -9,21 +9,23 @@
 //! travels beside the bytes, and only while the library itself encodes or decodes.
 
 mod arguments;
+pub(crate) mod buffer;
 mod handles;
 mod numbers;
 
 use std::any::type_name;
 use std::fmt;
 
+use procession_shm::pipe::Bytes;
 use procession_sys::Handle;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use arguments::Arguments;
 pub(crate) use arguments::sealed as arguments_sealed;
-pub(crate) use handles::Carried;
 pub(crate) use handles::{
-    deserialize as deserialize_handle, refuse as refuse_handle, serialize as serialize_handle,
+    Carried, Lent, Received, deserialize as deserialize_handle, only_received, place_shared,
+    refuse as refuse_handle, serialize as serialize_handle, with_shared,
 };
 
 /// Why a value could not be turned into bytes.
@@ -130,6 +132,17 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
         let reason = reason.unwrap_or_else(|| explain(error));
         EncodeError::new::<T>(what, reason)
     })
+}
+
+/// Shows a value as it crosses, in two parts, if that takes no encoding.
+pub(crate) fn as_parts<T: ?Sized>(value: &T) -> Option<([u8; 8], &[u8])> {
+    numbers::as_parts(value)
+}
+
+/// Decodes a message where it lies in shared memory, if that takes one copy.
+pub(crate) fn copy<T>(bytes: &Bytes<'_>, what: &str) -> Option<Result<T, DecodeError>> {
+    let copied = numbers::copy(bytes)?;
+    Some(copied.map_err(|reason| DecodeError::new::<T>(what, reason)))
 }
 
 /// Decodes a message that is one value and nothing else.

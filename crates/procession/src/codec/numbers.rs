@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 
 use bytemuck::Pod;
+use procession_shm::pipe::Bytes;
 
 /// Calls `$then!(E)` for the `E` with `$T` being `Vec<E>`, if there is one.
 macro_rules! for_number_vectors {
@@ -14,27 +15,69 @@ macro_rules! for_number_vectors {
     };
 }
 
-/// Appends `value` to `out`, if it is a vector of numbers; what is wrong if there is no memory.
-pub(super) fn encode<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> Option<Result<(), String>> {
+/// Shows `value` as it crosses, if it is a vector of numbers: how many there are, and their bytes.
+pub(super) fn as_parts<T: ?Sized>(value: &T) -> Option<([u8; 8], &[u8])> {
     let id = typeid::of::<T>();
-    macro_rules! append {
+    macro_rules! show {
         ($E:ty) => {{
             let vector: *const Vec<$E> = (&raw const *value).cast();
-            // SAFETY: the type ids are equal, so `value` is a `Vec<$E>`, borrowed for this call.
+            // SAFETY: the type ids are equal, so `value` is a `Vec<$E>`, borrowed as long as `value`.
             let vector = unsafe { &*vector };
-            return Some(append(vector, out));
+            return Some(((vector.len() as u64).to_ne_bytes(), bytemuck::cast_slice(vector)));
         }};
     }
-    for_number_vectors!(id, append);
+    for_number_vectors!(id, show);
     None
 }
 
-fn append<E: Pod>(numbers: &[E], out: &mut Vec<u8>) -> Result<(), String> {
-    let bytes: &[u8] = bytemuck::cast_slice(numbers);
-    out.try_reserve(8 + bytes.len()).map_err(|_| no_memory(bytes.len()))?;
-    out.extend_from_slice(&(numbers.len() as u64).to_ne_bytes());
+/// Takes a whole message for a `T`, if `T` is a vector of numbers: one copy from where it lies.
+pub(super) fn copy<T>(bytes: &Bytes<'_>) -> Option<Result<T, String>> {
+    let id = typeid::of::<T>();
+    macro_rules! take {
+        ($E:ty) => {{
+            return Some(copy_numbers::<$E>(bytes).map(into_value));
+        }};
+    }
+    for_number_vectors!(id, take);
+    None
+}
+
+fn copy_numbers<E: Pod>(bytes: &Bytes<'_>) -> Result<Vec<E>, String> {
+    let mut length = [0; 8];
+    let follow =
+        bytes.len().checked_sub(length.len()).ok_or("the bytes end before its length does")?;
+    bytes.copy_to(0, &mut length);
+    let length = u64::from_ne_bytes(length);
+    // The length is checked against what is there before anything is allocated for it.
+    let size = usize::try_from(length).ok().and_then(|n| n.checked_mul(size_of::<E>()));
+    if size != Some(follow) {
+        return Err(format!("it claims {length} elements, but {follow} bytes follow"));
+    }
+    let mut numbers = Vec::new();
+    numbers.try_reserve_exact(follow / size_of::<E>()).map_err(|_| no_memory(follow))?;
+    // SAFETY: any bytes are a value of a `Pod`.
+    unsafe { bytes.append_to(8, &mut numbers) };
+    Ok(numbers)
+}
+
+/// A `Vec<E>` under another name: `T` is that type.
+fn into_value<E, T>(vector: Vec<E>) -> T {
+    let vector = ManuallyDrop::new(vector);
+    let pointer: *const T = (&raw const vector).cast();
+    // SAFETY: the callers have compared the type ids, so `T` is `Vec<E>`; `ManuallyDrop` has the same
+    // layout and does not drop what is moved out here.
+    unsafe { pointer.read() }
+}
+
+/// Appends `value` to `out`, if it is a vector of numbers; what is wrong if there is no memory.
+pub(super) fn encode<T: ?Sized>(value: &T, out: &mut Vec<u8>) -> Option<Result<(), String>> {
+    let (length, bytes) = as_parts(value)?;
+    if out.try_reserve(length.len() + bytes.len()).is_err() {
+        return Some(Err(no_memory(bytes.len())));
+    }
+    out.extend_from_slice(&length);
     out.extend_from_slice(bytes);
-    Ok(())
+    Some(Ok(()))
 }
 
 fn no_memory(bytes: usize) -> String {
@@ -46,13 +89,7 @@ pub(super) fn decode<T>(bytes: &mut &[u8]) -> Option<Result<T, String>> {
     let id = typeid::of::<T>();
     macro_rules! take {
         ($E:ty) => {{
-            return Some(take::<$E>(bytes).map(|vector| {
-                let vector = ManuallyDrop::new(vector);
-                let pointer: *const T = (&raw const vector).cast();
-                // SAFETY: the type ids are equal, so `T` is `Vec<$E>`; `ManuallyDrop` has the same
-                // layout and does not drop what is moved out here.
-                unsafe { pointer.read() }
-            }));
+            return Some(take::<$E>(bytes).map(into_value));
         }};
     }
     for_number_vectors!(id, take);

@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use procession_shm::segment::SegmentError;
+
 use crate::codec::{DecodeError, EncodeError};
 
 /// Why a pipe could not be made.
@@ -17,6 +19,34 @@ pub enum PipeError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
+    /// Every other end is gone: dropped, or its process has ended.
+    Closed,
+    /// The message could not be turned into bytes.
+    Encode(EncodeError),
+    /// The system refused.
+    Io(io::Error),
+}
+
+/// Why [`try_send`](crate::Connection::try_send) has not sent a message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// There is no room now: the peer has not read enough of what is there.
+    Full,
+    /// Every other end is gone: dropped, or its process has ended.
+    Closed,
+    /// The message could not be turned into bytes.
+    Encode(EncodeError),
+    /// The system refused.
+    Io(io::Error),
+}
+
+/// Why [`send_timeout`](crate::Connection::send_timeout) has not sent a message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendTimeoutError {
+    /// There was no room in time: the peer has not read enough of what is there.
+    Timeout,
     /// Every other end is gone: dropped, or its process has ended.
     Closed,
     /// The message could not be turned into bytes.
@@ -86,6 +116,30 @@ impl fmt::Display for SendError {
     }
 }
 
+impl fmt::Display for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the pipe is full: the other end has to receive first"),
+            Self::Closed => f.write_str(CLOSED),
+            Self::Encode(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "{REFUSED}: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for SendTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => {
+                f.write_str("the pipe was full, and the other end received too little in time")
+            }
+            Self::Closed => f.write_str(CLOSED),
+            Self::Encode(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "{REFUSED}: {error}"),
+        }
+    }
+}
+
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,6 +168,39 @@ impl fmt::Display for RecvTimeoutError {
             Self::Closed => f.write_str(CLOSED),
             Self::Decode(error) => error.fmt(f),
             Self::Io(error) => write!(f, "{REFUSED}: {error}"),
+        }
+    }
+}
+
+impl PipeError {
+    /// Shared memory is had, or not, as a descriptor is.
+    pub(super) fn from_segment(error: SegmentError) -> Self {
+        Self::Io(match error {
+            SegmentError::Io(error) => error,
+            error => io::Error::other(error),
+        })
+    }
+}
+
+impl From<TrySendError> for SendError {
+    /// `Full`, which a caller that waits never sees, becomes an error of the system.
+    fn from(error: TrySendError) -> Self {
+        match error {
+            TrySendError::Full => Self::Io(io::ErrorKind::WouldBlock.into()),
+            TrySendError::Closed => Self::Closed,
+            TrySendError::Encode(error) => Self::Encode(error),
+            TrySendError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+impl From<TrySendError> for SendTimeoutError {
+    fn from(error: TrySendError) -> Self {
+        match error {
+            TrySendError::Full => Self::Timeout,
+            TrySendError::Closed => Self::Closed,
+            TrySendError::Encode(error) => Self::Encode(error),
+            TrySendError::Io(error) => Self::Io(error),
         }
     }
 }
@@ -150,6 +237,8 @@ impl std::error::Error for PipeError {
 
 crate::error::sources! {
     SendError { Encode, Io }
+    TrySendError { Encode, Io }
+    SendTimeoutError { Encode, Io }
     RecvError { Decode, Io }
     TryRecvError { Decode, Io }
     RecvTimeoutError { Decode, Io }

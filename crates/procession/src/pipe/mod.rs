@@ -4,4 +4,6 @@ mod connection;
 mod errors;
 
 pub use connection::{Connection, Receiver, Sender, duplex, pipe, simplex};
-pub use errors::{PipeError, RecvError, RecvTimeoutError, SendError, TryRecvError};
+pub use errors::{
+    PipeError, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};

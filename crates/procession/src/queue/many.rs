@@ -5,8 +5,9 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::typed::{BUFFER, keep, put_error};
+use super::typed::put_error;
 use super::{GetError, PutError, Queue};
+use crate::codec::buffer;
 use crate::codec::{self, Encoded};
 
 /// Messages are put in turns of at most so many bytes and messages, so that others have theirs.
@@ -117,9 +118,9 @@ impl<M: Serialize> Queue<M> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn put_many(&self, messages: &[M]) -> Result<(), PutManyError> {
-        let (mut bytes, mut ends) = (BUFFER.take(), Vec::new());
+        let (mut bytes, mut ends) = (buffer::take(), Vec::new());
         let result = self.put_turns(messages, &mut bytes, &mut ends);
-        keep(bytes);
+        buffer::keep(bytes);
         result
     }
 
@@ -202,7 +203,7 @@ impl<M: DeserializeOwned> Queue<M> {
             Err(error @ GetError::Decode(_)) => failed = Some(error),
             Err(error) => return Err(GetManyError { messages, error }),
         }
-        let (mut bytes, mut ends) = (BUFFER.take(), Vec::new());
+        let (mut bytes, mut ends) = (buffer::take(), Vec::new());
         bytes.clear();
         self.shared.get_more(most - 1, &mut bytes, &mut ends);
         messages.reserve(ends.len());
@@ -214,7 +215,7 @@ impl<M: DeserializeOwned> Queue<M> {
             }
             begin = end;
         }
-        keep(bytes);
+        buffer::keep(bytes);
         match failed {
             None => Ok(messages),
             Some(error) => Err(GetManyError { messages, error }),

@@ -1,13 +1,12 @@
 //! The queue as users know it: values in, values out.
 
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_shm::queue as shm;
-use procession_sys::{BorrowedHandle, Handle, borrow};
+use procession_sys::{BorrowedHandle, borrow};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,7 +14,7 @@ use super::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, QueueJoinError, TaskDoneError,
     TryGetError, TryPutError,
 };
-use crate::codec::{self, DecodeError, EncodeError};
+use crate::codec::{self, DecodeError, EncodeError, Lent, Received, buffer};
 use crate::object::{CreateError, deadline, taking_part};
 
 /// Messages from any number of processes to any number of processes.
@@ -56,14 +55,6 @@ pub struct Queue<M> {
     pub(super) shared: Arc<shm::Queue>,
     messages: PhantomData<fn(M) -> M>,
 }
-
-thread_local! {
-    /// A buffer for a message, kept between calls.
-    pub(super) static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// What is kept of a buffer that one long message has made large.
-const KEPT: usize = 4 << 20;
 
 impl<M> Queue<M> {
     /// Makes a queue that takes any number of messages, as long as there is memory.
@@ -227,7 +218,7 @@ impl<M: Serialize> Queue<M> {
         wait: bool,
         deadline: Option<Instant>,
     ) -> Result<(), TryPutError> {
-        let mut encoded = codec::Encoded { bytes: BUFFER.take(), handles: Vec::new() };
+        let mut encoded = codec::Encoded { bytes: buffer::take(), handles: Vec::new() };
         encoded.bytes.clear();
         let result = codec::encode_into(message, &mut encoded, "the message");
         let put = result.map_err(TryPutError::Encode).and_then(|()| {
@@ -235,7 +226,7 @@ impl<M: Serialize> Queue<M> {
             let put = self.shared.put(&encoded.bytes, &handles, wait, deadline);
             put.map_err(|error| put_error::<M>(error, encoded.bytes.len(), handles.len()))
         });
-        keep(encoded.bytes);
+        buffer::keep(encoded.bytes);
         put
     }
 }
@@ -253,14 +244,6 @@ pub(super) fn put_error<M>(error: shm::PutError, length: usize, handles: usize) 
             TryPutError::Encode(EncodeError::new::<M>("the message", reason))
         }
     }
-}
-
-pub(super) fn keep(mut buffer: Vec<u8>) {
-    if buffer.capacity() > KEPT {
-        buffer = Vec::new();
-    }
-    // At the end of a thread there is nowhere to keep it.
-    let _ = BUFFER.try_with(|kept| kept.set(buffer));
 }
 
 impl<M: DeserializeOwned> Queue<M> {
@@ -307,12 +290,12 @@ impl<M: DeserializeOwned> Queue<M> {
     }
 
     fn get_until(&self, wait: bool, deadline: Option<Instant>) -> Result<M, TryGetError> {
-        let mut bytes = BUFFER.take();
+        let mut bytes = buffer::take();
         let taken = self.shared.get(&mut bytes, wait, deadline);
         let message = taken.map_err(get_error::<M>).and_then(|taken| {
             codec::decode(&bytes, taken.handles, "the message").map_err(TryGetError::Decode)
         });
-        keep(bytes);
+        buffer::keep(bytes);
         message
     }
 }
@@ -370,24 +353,6 @@ impl<M> Clone for Queue<M> {
 impl<M> fmt::Debug for Queue<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
-
-/// One of a queue's handles on its way out.
-struct Lent<'a>(BorrowedHandle<'a>);
-
-impl Serialize for Lent<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        codec::serialize_handle(self.0, serializer)
-    }
-}
-
-/// One of a queue's handles that came.
-struct Received(Handle);
-
-impl<'de> Deserialize<'de> for Received {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        codec::deserialize_handle(deserializer).map(Self)
     }
 }
 

@@ -53,7 +53,8 @@ impl Drop for Piece {
 struct Placed {
     piece: Piece,
     turn: u64,
-    /// How many bytes of the slot's area are input.
+    /// Whether it uses the slot's large area, and how many bytes of that are input.
+    large: bool,
     input: usize,
     /// Where the input is, if not there: freed with the slot.
     stored: Option<Stored>,
@@ -177,8 +178,8 @@ impl Desk {
                 break;
             };
             match self.put(slot, piece) {
-                Ok(()) => new += 1,
-                Err(piece) => {
+                None => new += 1,
+                Some(piece) => {
                     // No memory: what is in slots brings some back when it is done.
                     self.free.push(slot);
                     self.pending.push_front(piece);
@@ -191,7 +192,8 @@ impl Desk {
         }
     }
 
-    fn put(&mut self, slot: usize, mut piece: Piece) -> Result<(), Piece> {
+    /// Puts a piece into a slot; gives it back if there is no memory for it.
+    fn put(&mut self, slot: usize, mut piece: Piece) -> Option<Piece> {
         self.turns += 1;
         let board = Arc::clone(&self.board);
         let parts = piece.parts();
@@ -203,7 +205,7 @@ impl Desk {
         let fits = !is_stored && Giver::fits(length, large);
         let mut stored = None;
         if !fits && !is_stored {
-            let Ok(block) = board.inputs.put(&parts) else { return Err(piece) };
+            let Ok(block) = board.inputs.put(&parts) else { return Some(piece) };
             stored = Some(Stored { board: Arc::clone(&board), block });
         }
         if piece.work.count == 1 && stored.is_some() {
@@ -228,6 +230,7 @@ impl Desk {
         self.count += 1;
         self.timed += usize::from(timed);
         self.placed[slot] = Some(Placed {
+            large,
             input: if fits { length } else { 0 },
             piece,
             turn: self.turns,
@@ -235,7 +238,7 @@ impl Desk {
             handles_given: false,
             at: timed.then(Instant::now),
         });
-        Ok(())
+        None
     }
 
     /// Takes a piece out of its slot, which is free afterwards.
@@ -292,7 +295,7 @@ impl Desk {
         let said = self.giver().done(slot).min(placed.piece.left);
         let mut records = std::mem::take(&mut self.records);
         records.clear();
-        let stored = self.giver().outputs(slot, placed.input, &mut records);
+        let stored = self.giver().outputs(slot, placed.large, placed.input, &mut records);
         let (number, turn) = (placed.piece.work.number, placed.turn);
         let Some(member) = crew.member_of(lane) else { return 0 };
         if let Some(block) = stored {

@@ -1,4 +1,4 @@
-//! Whose turn it is to write or to read.
+//! Whose turn it is at something that only one may do at a time: a lock inside another structure.
 
 use std::time::{Duration, Instant};
 
@@ -8,30 +8,31 @@ use crate::segment::{Core, SegmentError};
 
 /// How long a call that does not wait for messages or room waits for its turn: long enough for the
 /// longest message of another.
-pub(super) fn patience() -> Option<Instant> {
+pub(crate) fn patience() -> Option<Instant> {
     Instant::now().checked_add(Duration::from_secs(5))
 }
 
 /// How long one attempt waits for its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// It does not; nor does it take over from the dead.
     AtOnce,
     Until(Option<Instant>),
 }
 
 /// The longest message that is taken at once.
-pub(super) const AT_ONCE: usize = 16 * 1024;
+pub(crate) const AT_ONCE: usize = 16 * 1024;
 
-/// One of the queue's locks, held.
-pub(super) struct Guard<'a> {
+/// One of a structure's inner locks, held until it is dropped.
+pub(crate) struct Guard<'a> {
     lock: &'a LockWords,
     me: Number,
-    pub(super) from_dead: bool,
+    /// Whether the last one who had it died with it.
+    pub(crate) from_dead: bool,
 }
 
 impl<'a> Guard<'a> {
-    pub(super) fn acquire(
+    pub(crate) fn acquire(
         core: &std::sync::Arc<Core>,
         lock: &'a LockWords,
         turn: Turn,
@@ -45,7 +46,7 @@ impl<'a> Guard<'a> {
         Ok(Some(Self { lock, me: core.me()?, from_dead }))
     }
 
-    pub(super) fn try_acquire(core: &std::sync::Arc<Core>, lock: &'a LockWords) -> Option<Self> {
+    pub(crate) fn try_acquire(core: &std::sync::Arc<Core>, lock: &'a LockWords) -> Option<Self> {
         let acquired = lock.try_acquire(core).ok()??;
         let from_dead = matches!(acquired, Acquired::FromDead { .. });
         Some(Self { lock, me: core.me().ok()?, from_dead })
