@@ -5,8 +5,6 @@
 //! thread that watches tells of lines that hang up, and without any of that nothing is asked, but by
 //! who has sent little yet.
 
-use crate::atomic::Ordering;
-use crate::atomic::unmodelled::AtomicU32;
 use std::io;
 use std::sync::Arc;
 

@@ -187,7 +187,12 @@ impl Batch {
     }
 
     fn tell(&self, mut state: MutexGuard<'_, State>) {
-        let threads = std::mem::take(&mut state.threads);
+        // Who is woken too early does not come back to be woken again.
+        let threads = if state.is_over() || state.has_next() {
+            std::mem::take(&mut state.threads)
+        } else {
+            Vec::new()
+        };
         let (wakers, hooks) = if state.is_over() {
             if let Kept::All(runs) = &mut state.kept {
                 runs.sort_by_key(|(first, _)| *first); // nearly sorted already

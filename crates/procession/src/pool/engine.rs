@@ -9,13 +9,23 @@
 //! ```text
 //!                    nobody collects                        its own is settled
 //!   waits for a task ───────────────► collects for everybody ─────────────────► goes
-//!        │                                    │ hands over to the next who waits
+//!        │                                    │ hands over to the first who waits
 //!        └── somebody does ─► parked ◄────────┘ (unparked also when its own is settled)
 //! ```
 //!
 //! The pool's own thread, the *keeper*, collects only when nobody waits and somebody has to: there
 //! is work that found no slot, a time limit, a callback, a future. It also replaces workers. It gives
 //! way to any thread that comes to wait.
+//!
+//! # Invariants
+//!
+//! 1. If nobody collects and some wait, the first of them is *called*. It stays the first until it
+//!    collects itself, or goes and has the next one called: so a call is never lost, and the keeper,
+//!    which is faster than a thread that has to wake up, does not take it back.
+//! 2. If nobody collects, nobody waits, and somebody has to collect, the keeper was woken after that
+//!    became so.
+//! 3. After the ledger was sealed nothing is opened in it, and who has sealed it collects until it
+//!    is empty. So no outcome comes after a pool's end, when nobody collects.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -66,7 +76,18 @@ struct Helm {
     taken: bool,
     /// It is the keeper.
     by_keeper: bool,
+    /// Somebody who has to be told of outcomes came while it was taken.
+    asked: bool,
     waiting: VecDeque<Arc<Waiting>>,
+}
+
+/// Has the helm until it is dropped, also by a panic of somebody's waker.
+struct AtHelm<'a>(&'a Engine);
+
+impl Drop for AtHelm<'_> {
+    fn drop(&mut self) {
+        self.0.hand_over();
+    }
 }
 
 #[derive(Debug)]
@@ -153,16 +174,23 @@ impl Engine {
             self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
             let mut helm = lock(&self.helm);
             helm.taken = false;
-            if !helm.waiting.is_empty() {
+            if helm.asked || !helm.waiting.is_empty() {
                 self.call_next(helm);
             }
         }
     }
 
-    /// Settles a piece that never gets to the backend.
-    pub(crate) fn refuse(&self, sink: Arc<dyn Sink>, index: usize, error: TaskError) {
-        let number = self.ledger.open(sink, index, 1);
-        self.ledger.settle(Outcome { number, settled: Settled::Failed(error) });
+    /// Settles an item that never gets to the backend.
+    pub(crate) fn refuse(&self, sink: &Arc<dyn Sink>, index: usize, error: TaskError) {
+        match self.ledger.open(sink, index, 1) {
+            Some(number) => self.give_up(number, error),
+            None => sink.failed(index, 1, error),
+        }
+    }
+
+    /// Settles a piece that was opened and not submitted.
+    pub(crate) fn give_up(&self, number: u64, error: TaskError) {
+        self.ledger.settle(Outcome { number, settled: Settled::AllFailed(error) });
     }
 
     pub(crate) fn cancel(&self, numbers: &[u64]) {
@@ -192,8 +220,10 @@ impl Engine {
     /// Has the keeper collect if nobody else does and somebody has to.
     fn see_to_polling(&self) {
         if self.needs_polling() {
-            let helm = lock(&self.helm);
-            if !helm.taken && helm.waiting.is_empty() {
+            let mut helm = lock(&self.helm);
+            if helm.taken {
+                helm.asked = true;
+            } else if helm.waiting.is_empty() {
                 self.wake_keeper();
             }
         }
@@ -243,11 +273,12 @@ impl Engine {
         if helm.taken {
             return;
         }
-        if let Some(next) = helm.waiting.pop_front() {
+        if let Some(next) = helm.waiting.front() {
             next.called.store(true, Ordering::Release);
             next.thread.unpark();
             return;
         }
+        helm.asked = false;
         drop(helm);
         if self.needs_polling() {
             self.wake_keeper();
@@ -258,56 +289,66 @@ impl Engine {
     ///
     /// In a forked copy nothing comes, and this returns at once.
     pub(crate) fn wait(&self, awaited: &dyn Awaited, deadline: Option<Instant>) -> bool {
-        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         loop {
             if awaited.has_come() {
                 return true;
             }
-            if is_late() || !self.is_ours() {
+            if is_late(deadline) || !self.is_ours() {
                 return false;
             }
-            if self.take_helm(false) {
-                while !awaited.has_come() && !is_late() {
+            if self.take_helm(false) || self.follow(awaited, deadline) {
+                let at_helm = AtHelm(self);
+                while !awaited.has_come() && !is_late(deadline) {
                     self.collect(Patience { deadline, pieces: awaited.pieces() });
                 }
-                self.hand_over();
+                drop(at_helm);
                 return awaited.has_come();
             }
-            self.follow(awaited, deadline);
         }
     }
 
-    /// Waits while another thread collects, until that is this thread's to do.
-    fn follow(&self, awaited: &dyn Awaited, deadline: Option<Instant>) {
+    /// Waits while another thread collects; true if this thread has the helm afterwards.
+    fn follow(&self, awaited: &dyn Awaited, deadline: Option<Instant>) -> bool {
         let me = Arc::new(Waiting { thread: thread::current(), called: AtomicBool::new(false) });
         awaited.unpark(thread::current());
         {
             let mut helm = lock(&self.helm);
-            if !helm.taken {
-                return;
+            if !helm.taken && helm.waiting.is_empty() {
+                return false; // invariant 1: nobody would call
             }
             helm.waiting.push_back(Arc::clone(&me));
-            if helm.by_keeper {
-                self.backend.nudge(); // it gives way
-            }
+            self.ask_for(&helm);
         }
-        while !me.called.load(Ordering::Acquire) && !awaited.has_come() {
-            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => thread::park(),
-                Some(left) if left.is_zero() => break,
-                Some(left) => thread::park_timeout(left),
+        loop {
+            while !me.called.load(Ordering::Acquire) && !awaited.has_come() {
+                match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                    None => thread::park(),
+                    Some(left) if left.is_zero() => break,
+                    Some(left) => thread::park_timeout(left),
+                }
             }
-        }
-        let mut helm = lock(&self.helm);
-        helm.waiting.retain(|other| !Arc::ptr_eq(other, &me));
-        if me.called.load(Ordering::Acquire) && (awaited.has_come() || !self.may_wait(deadline)) {
-            // It was called and does not come: the next one is.
-            self.call_next(helm);
+            let mut helm = lock(&self.helm);
+            if awaited.has_come() || is_late(deadline) {
+                helm.waiting.retain(|other| !Arc::ptr_eq(other, &me));
+                self.call_next(helm); // invariant 1: this may have been the one that was called
+                return false;
+            }
+            if !helm.taken {
+                helm.waiting.retain(|other| !Arc::ptr_eq(other, &me));
+                (helm.taken, helm.by_keeper) = (true, false);
+                return true;
+            }
+            // Another was faster: whoever that is calls again.
+            me.called.store(false, Ordering::Release);
+            self.ask_for(&helm);
         }
     }
 
-    fn may_wait(&self, deadline: Option<Instant>) -> bool {
-        deadline.is_none_or(|deadline| Instant::now() < deadline)
+    /// Has the keeper give way, if it is the one that collects.
+    fn ask_for(&self, helm: &Helm) {
+        if helm.taken && helm.by_keeper {
+            self.backend.nudge();
+        }
     }
 
     /// Waits until nothing is outstanding and all workers are gone.
@@ -332,6 +373,7 @@ impl Engine {
     }
 
     fn end(&self, how: End) {
+        self.ledger.seal();
         self.ended.store(true, Ordering::Release);
         self.backend.end(how);
         // The outcomes that the end has decided, whoever collects them.
@@ -339,6 +381,10 @@ impl Engine {
         self.wait(&Empty(&self.ledger), None);
         self.wake_keeper();
     }
+}
+
+fn is_late(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Nothing is outstanding.
@@ -368,6 +414,7 @@ fn keep(engine: &Weak<Engine>) {
             }
             let again = engine.backend.tend();
             if engine.needs_polling() && engine.take_helm(true) {
+                let at_helm = AtHelm(&engine);
                 let patience = Patience { deadline: again, pieces: 1 };
                 while engine.needs_polling()
                     && lock(&engine.helm).waiting.is_empty()
@@ -377,7 +424,7 @@ fn keep(engine: &Weak<Engine>) {
                 {
                     engine.collect(patience);
                 }
-                engine.hand_over();
+                drop(at_helm);
                 continue;
             }
             again

@@ -31,6 +31,8 @@ struct Entries {
     slots: Vec<Entry>,
     free: Vec<u32>,
     outstanding: usize,
+    /// Nothing is opened any more.
+    sealed: bool,
     done: u64,
     failed: u64,
     /// Who waits for nothing to be outstanding.
@@ -51,9 +53,12 @@ impl Ledger {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens an entry for `count` items, from the sink's index `first` on.
-    pub(crate) fn open(&self, sink: Arc<dyn Sink>, first: usize, count: u32) -> u64 {
+    /// Opens an entry for `count` items, from the sink's index `first` on; not in a sealed ledger.
+    pub(crate) fn open(&self, sink: &Arc<dyn Sink>, first: usize, count: u32) -> Option<u64> {
         let mut entries = self.entries();
+        if entries.sealed {
+            return None;
+        }
         entries.outstanding += 1;
         let index = match entries.free.pop() {
             Some(index) => index,
@@ -65,10 +70,15 @@ impl Ledger {
         };
         let entry = &mut entries.slots[index as usize];
         entry.generation = entry.generation.wrapping_add(1);
-        entry.sink = Some(sink);
+        entry.sink = Some(Arc::clone(sink));
         entry.next = first;
         entry.left = count;
-        (u64::from(entry.generation) << 32) | u64::from(index)
+        Some((u64::from(entry.generation) << 32) | u64::from(index))
+    }
+
+    /// From now on nothing is opened.
+    pub(crate) fn seal(&self) {
+        self.entries().sealed = true;
     }
 
     /// How many pieces are outstanding.
@@ -166,7 +176,8 @@ mod tests {
     #[test]
     fn each_item_is_settled_once() {
         let (ledger, seen) = (Ledger::default(), Arc::new(Seen::default()));
-        let number = ledger.open(seen.clone(), 10, 5);
+        let sink: Arc<dyn Sink> = seen.clone();
+        let number = ledger.open(&sink, 10, 5).expect("it is not sealed");
         ledger.settle(ran(number, 2));
         ledger.settle(Outcome { number, settled: Settled::Failed(TaskError::Cancelled) });
         ledger.settle(ran(number, 3)); // more than are left
@@ -177,9 +188,13 @@ mod tests {
         ledger.settle(ran(number, 1));
         assert_eq!(*seen.0.lock().expect("lock"), [(10, 2, true), (12, 1, false), (13, 2, false)]);
         assert_eq!((ledger.outstanding(), ledger.totals()), (0, (2, 3)));
-        let again = ledger.open(seen, 0, 1);
+        let again = ledger.open(&sink, 0, 1).expect("it is not sealed");
         assert_ne!(again, number, "the place is used again under another number");
         ledger.settle(ran(number, 1));
         assert_eq!(ledger.outstanding(), 1);
+        ledger.seal();
+        assert_eq!(ledger.open(&sink, 0, 1), None);
+        ledger.settle(ran(again, 1));
+        assert_eq!((ledger.outstanding(), ledger.totals()), (0, (3, 3)));
     }
 }

@@ -93,7 +93,7 @@ where
     }
     let function = function::<F, Args>()?;
     let cell = Cell::new(engine);
-    let sink = Arc::new(CellSink(Arc::clone(&cell)));
+    let sink: Arc<dyn Sink> = Arc::new(CellSink(Arc::clone(&cell)));
     let mut items = buffers::take();
     match encode(args, &mut items) {
         Ok(handles) => {
@@ -102,13 +102,13 @@ where
                 let short = items.as_slice().to_vec();
                 buffers::give(std::mem::replace(&mut items, short));
             }
-            let number = engine.ledger.open(sink, 0, 1);
+            let number = engine.ledger.open(&sink, 0, 1).ok_or(TaskError::Closed)?;
             cell.set_number(number);
             let Limits { timeout, retries } = limits;
             let work = Work { number, function, items, count: 1, handles, timeout, retries };
             engine.submit(vec![work]);
         }
-        Err(error) => engine.refuse(sink, 0, error),
+        Err(error) => engine.refuse(&sink, 0, error),
     }
     Ok(AsyncResult::new(cell, Arc::clone(engine)))
 }
@@ -179,7 +179,7 @@ impl<'a> Many<'a> {
                 // Items of a piece follow each other: this one is left out.
                 self.cut(Vec::new());
                 let index = self.batch.grow(1);
-                self.engine.refuse(Arc::clone(&self.sink), index, error);
+                self.engine.refuse(&self.sink, index, error);
             }
         }
     }
@@ -190,14 +190,17 @@ impl<'a> Many<'a> {
             return;
         }
         let first = self.batch.grow(self.count as usize);
-        let number = self.engine.ledger.open(Arc::clone(&self.sink), first, self.count);
-        self.batch.state().numbers.push(number);
+        let count = std::mem::take(&mut self.count);
         let items = std::mem::take(&mut self.encoded);
+        let Some(number) = self.engine.ledger.open(&self.sink, first, count) else {
+            self.sink.failed(first, count as usize, TaskError::Terminated);
+            return;
+        };
+        self.batch.state().numbers.push(number);
         self.encoded.reserve(items.len());
         self.ready_bytes += items.len();
         let Limits { timeout, retries } = self.limits;
         let function = Arc::clone(&self.function);
-        let count = std::mem::take(&mut self.count);
         self.ready.push(Work { number, function, items, count, handles, timeout, retries });
         if self.ready.len() >= PIECES || self.ready_bytes >= BYTES {
             self.ready_bytes = 0;
@@ -209,5 +212,14 @@ impl<'a> Many<'a> {
     pub(super) fn finish(mut self) {
         self.cut(Vec::new());
         self.engine.submit(std::mem::take(&mut self.ready));
+    }
+}
+
+impl Drop for Many<'_> {
+    /// After a panic of the items' iterator: nobody is to wait for what was not submitted.
+    fn drop(&mut self) {
+        for work in self.ready.drain(..) {
+            self.engine.give_up(work.number, TaskError::Cancelled);
+        }
     }
 }

@@ -117,13 +117,15 @@ impl Backend for Local {
     fn submit(&self, work: Vec<Work>) {
         let mut state = self.state();
         let State { desk, crew, decided } = &mut *state;
-        if crew.is_over() {
-            work.into_iter().for_each(|work| desk.refuse(work, &TaskError::Terminated, decided));
-            return;
-        }
-        if let Some(message) = crew.failure() {
-            let error = TaskError::NoWorkers { message };
+        let refusal = if crew.is_over() {
+            Some(TaskError::Terminated)
+        } else {
+            crew.failure().map(|message| TaskError::NoWorkers { message })
+        };
+        if let Some(error) = refusal {
             work.into_iter().for_each(|work| desk.refuse(work, &error, decided));
+            // Who sleeps in `poll` may sleep for these.
+            self.nudge();
             return;
         }
         desk.submit(work);
@@ -139,11 +141,12 @@ impl Backend for Local {
     fn poll(&self, patience: Patience, outcomes: &mut Vec<Outcome>) {
         let (count, pieces, limit) = {
             let mut state = self.state();
-            self.nudged.store(false, Ordering::Release);
+            // Who was nudged before it came here was nudged all the same.
+            let nudged = self.nudged.swap(false, Ordering::AcqRel);
             // Before the look: what is answered from here on counts.
             let count = self.board.giver.count();
             state.update(outcomes);
-            if !outcomes.is_empty() {
+            if !outcomes.is_empty() || nudged {
                 return;
             }
             let pieces = patience.pieces.min(state.desk.placed() / 2).max(1);
