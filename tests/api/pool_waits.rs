@@ -1,5 +1,6 @@
 //! Pools: threads that wait for different tasks of one pool, and what is submitted as it ends.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -55,6 +56,8 @@ fn waits_that_end_early_leave_the_others_none_the_worse(method: StartMethod) {
             scope.spawn(|| {
                 let mut random = Random::new();
                 let never = pool.apply_async(square, (1,)).expect("it is open");
+                // Not more than the workers get done: who waits to the end is behind all of these.
+                let mut recent = VecDeque::new();
                 while !over.load(Ordering::Relaxed) {
                     let nap = |n: u64| {
                         thread::sleep(Duration::from_micros(n));
@@ -62,6 +65,10 @@ fn waits_that_end_early_leave_the_others_none_the_worse(method: StartMethod) {
                     };
                     let result = pool.apply_async(nap, (random.below(200),)).expect("it is open");
                     result.wait(Duration::from_micros(random.below(300)));
+                    recent.push_back(result);
+                    if recent.len() > 2 {
+                        recent.pop_front().expect("three of them").get().expect("a nap");
+                    }
                 }
                 assert_eq!(never.get(), Ok(1));
             });
@@ -143,10 +150,13 @@ fn what_is_submitted_at_the_end_has_an_outcome(method: StartMethod) {
                             2 => {
                                 let (told, also) = (Arc::clone(&told), Arc::clone(&told));
                                 hooked.fetch_add(1, Ordering::Relaxed);
+                                while pool.stats().queued > 1000 {
+                                    thread::yield_now();
+                                }
                                 drop(
                                     result
                                         .callback(move |_| {
-                                            drop(told.fetch_add(1, Ordering::Relaxed))
+                                            told.fetch_add(1, Ordering::Relaxed);
                                         })
                                         .error_callback(move |_| {
                                             also.fetch_add(1, Ordering::Relaxed);
