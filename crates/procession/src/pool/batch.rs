@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
-use std::thread::Thread;
 
 use procession_sys::Handle;
 use serde::de::DeserializeOwned;
@@ -13,10 +12,11 @@ use super::engine::{Awaited, Engine};
 use super::ledger::Sink;
 use super::record::{self, Record};
 use super::result::decode_copy;
+use super::sleeper::Sleeper;
 use crate::codec::DecodeError;
 
 /// The outcomes of many tasks. Those that came together are kept together, as they came.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     state: Mutex<State>,
     engine: Weak<Engine>,
 }
@@ -35,7 +35,7 @@ pub(super) struct State {
     is_complete: bool,
     /// The ledger's numbers of all pieces.
     pub(super) numbers: Vec<u64>,
-    threads: Vec<Thread>,
+    sleepers: Vec<Arc<Sleeper>>,
     pub(super) wakers: Vec<Waker>,
     pub(super) hooks: Vec<Hook>,
 }
@@ -58,7 +58,7 @@ impl Default for Kept {
 
 /// In which order outcomes are taken from a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     /// All at once.
     All,
     /// One after the other, in the order of the tasks.
@@ -68,7 +68,8 @@ pub(super) enum Order {
 }
 
 /// The outcomes of some tasks that follow each other.
-enum Run {
+#[derive(Debug)]
+pub(super) enum Run {
     Ran {
         records: Vec<u8>,
         /// Where the first record that was not taken away begins.
@@ -186,10 +187,24 @@ impl Batch {
         self.tell(state);
     }
 
+    /// Has `hook` called on the callback thread when all are settled.
+    pub(super) fn hook(&self, engine: &Engine, hook: Hook) {
+        {
+            let mut state = self.state();
+            if !state.is_over() {
+                state.hooks.push(hook);
+                drop(state);
+                engine.listen();
+                return;
+            }
+        }
+        engine.callbacks.run(hook);
+    }
+
     fn tell(&self, mut state: MutexGuard<'_, State>) {
         // Who is woken too early does not come back to be woken again.
-        let threads = if state.is_over() || state.has_next() {
-            std::mem::take(&mut state.threads)
+        let sleepers = if state.is_over() || state.has_next() {
+            std::mem::take(&mut state.sleepers)
         } else {
             Vec::new()
         };
@@ -202,7 +217,7 @@ impl Batch {
             Default::default()
         };
         drop(state);
-        threads.iter().for_each(Thread::unpark);
+        sleepers.iter().for_each(|sleeper| sleeper.wake());
         if wakers.is_empty() && hooks.is_empty() {
             return;
         }
@@ -259,6 +274,25 @@ impl State {
         Some(value)
     }
 
+    /// Takes away all of those that come next.
+    pub(super) fn take_runs(&mut self) -> Vec<Run> {
+        let runs: Vec<Run> = match &mut self.kept {
+            Kept::All(runs) => std::mem::take(runs).into_iter().map(|(_, run)| run).collect(),
+            Kept::InOrder(runs) => {
+                let mut next = self.taken_count;
+                let mut taken = Vec::new();
+                while let Some(run) = runs.remove(&next) {
+                    next += run.count();
+                    taken.push(run);
+                }
+                taken
+            }
+            Kept::AsTheyCome(runs) => std::mem::take(runs).into(),
+        };
+        self.taken_count += runs.iter().map(Run::count).sum::<usize>();
+        runs
+    }
+
     /// Those of which all are taken at once.
     fn all(&self) -> impl Iterator<Item = &Run> {
         let runs = match &self.kept {
@@ -302,8 +336,8 @@ impl Awaited for All<'_> {
         self.0.state().is_over()
     }
 
-    fn unpark(&self, thread: Thread) {
-        self.0.state().threads.push(thread);
+    fn wake(&self, sleeper: Arc<Sleeper>) {
+        self.0.state().sleepers.push(sleeper);
     }
 
     fn pieces(&self) -> u32 {
@@ -319,7 +353,7 @@ impl Awaited for Next<'_> {
         self.0.state().has_next()
     }
 
-    fn unpark(&self, thread: Thread) {
-        self.0.state().threads.push(thread);
+    fn wake(&self, sleeper: Arc<Sleeper>) {
+        self.0.state().sleepers.push(sleeper);
     }
 }
