@@ -8,11 +8,26 @@ import multiprocessing as _std
 
 from . import context as _context
 from ._procession import __version__
-from .errors import OwnerDied, WorkerDied
+from .errors import (
+    OwnerDied,
+    PoolBroken,
+    PoolTerminated,
+    TaskCancelled,
+    TaskTimedOut,
+    WorkerDied,
+)
 
 _default = _context._default_context
 
-__all__ = [*_std.__all__, "OwnerDied", "WorkerDied"]
+__all__ = [
+    *_std.__all__,
+    "OwnerDied",
+    "PoolBroken",
+    "PoolTerminated",
+    "TaskCancelled",
+    "TaskTimedOut",
+    "WorkerDied",
+]
 
 # As `multiprocessing` itself does it: what the default context offers is what the package offers.
 globals().update((name, getattr(_default, name)) for name in _std.__all__)

@@ -3,9 +3,10 @@
 import copyreg
 import io
 import pickle
+import types
 from multiprocessing.reduction import ForkingPickler
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "dumps_function", "loads"]
 
 loads = pickle.loads
 
@@ -48,3 +49,9 @@ def dumps(obj):
 
     _Pickler(pickled, 5, buffer_callback=keep_out).dump(obj)
     return (pickled.getvalue(), buffers) if buffers else pickled.getvalue()
+
+
+def dumps_function(function):
+    """Returns the pickle of a function, and whether that is but its name, for everybody the same."""
+    pickled = ForkingPickler.dumps(function)
+    return bytes(pickled), type(function) in (types.FunctionType, types.BuiltinFunctionType, type)

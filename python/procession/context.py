@@ -91,12 +91,15 @@ class BaseContext(_std.BaseContext):
 
         return SimpleQueue(ctx=self.get_context())
 
-    def Pool(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None):
-        """Returns a pool of worker processes."""
+    def Pool(
+        self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, **settings
+    ):
+        """Returns a pool of worker processes; `settings` as :class:`procession.pool.Pool` has them."""
         from .pool import Pool
 
+        context = self.get_context()
         return Pool(
-            processes, initializer, initargs, maxtasksperchild, context=self.get_context()
+            processes, initializer, initargs, maxtasksperchild, context=context, **settings
         )
 
     def set_forkserver_preload(self, module_names):

@@ -3,7 +3,14 @@
 import signal
 from multiprocessing.context import ProcessError
 
-__all__ = ["OwnerDied", "WorkerDied"]
+__all__ = [
+    "OwnerDied",
+    "PoolBroken",
+    "PoolTerminated",
+    "TaskCancelled",
+    "TaskTimedOut",
+    "WorkerDied",
+]
 
 
 class OwnerDied(ProcessError):
@@ -63,3 +70,47 @@ class WorkerDied(ProcessError):
             how = "died"
         what = "a task" if self.lost == 1 else f"{self.lost} tasks"
         return f"{who} {how} in the middle of {what}"
+
+
+class TaskTimedOut(ProcessError):
+    """A task took longer than it may; its worker was killed.
+
+    Attributes:
+        after: How many seconds it may take.
+    """
+
+    def __init__(self, after: float) -> None:
+        super().__init__(after)
+        self.after = after
+
+    def __str__(self) -> str:
+        return f"the task ran longer than {self.after:g} s, and its worker was ended"
+
+
+class TaskCancelled(ProcessError):
+    """A task was cancelled."""
+
+    def __str__(self) -> str:
+        return "the task was cancelled"
+
+
+class PoolTerminated(ProcessError):
+    """A pool was terminated before a task was done."""
+
+    def __str__(self) -> str:
+        return "the pool was terminated before the task was done"
+
+
+class PoolBroken(ProcessError):
+    """A pool cannot have workers any more: they fail before they can begin.
+
+    Attributes:
+        reason: How the last one failed.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the pool has no workers that could run the task: {self.reason}"

@@ -9,16 +9,20 @@
 
 mod barrier;
 mod condition;
+mod crew;
 mod event;
 mod failure;
 mod handles;
 mod lock;
+mod message;
+mod pool;
 mod queue;
 mod received;
 mod rlock;
 mod semaphore;
 mod tether;
 mod timeout;
+mod worker;
 
 use pyo3::prelude::*;
 
@@ -34,6 +38,9 @@ fn _procession(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<event::Event>()?;
     module.add_class::<barrier::Barrier>()?;
     module.add_class::<queue::Queue>()?;
+    module.add_class::<pool::Pool>()?;
+    module.add_class::<pool::Results>()?;
+    module.add_class::<worker::Seat>()?;
     module.add_function(wrap_pyfunction!(tether::tether_handle, module)?)?;
     module.add_function(wrap_pyfunction!(tether::tie, module)?)
 }

@@ -246,7 +246,10 @@ impl Queue {
         match got {
             Got::Value(value) => Ok(value),
             Got::Pickle(pickled) => loads.call1((pickled,)),
-            Got::Parts(bytes) => received::load(loads, bytes),
+            Got::Parts(bytes) => {
+                let range = 0..bytes.len();
+                received::load(loads, bytes, range)
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::ffi::{c_int, c_void};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::buffer::PyBuffer;
@@ -77,6 +78,8 @@ impl Parts {
 #[pyclass(module = "procession._procession")]
 pub(crate) struct Received {
     bytes: Vec<u8>,
+    /// Where in the bytes the message is.
+    range: Range<usize>,
 }
 
 static ROOM: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -119,7 +122,9 @@ impl Received {
     ) -> PyResult<()> {
         let (start, length) = {
             let mut this = slf.borrow_mut();
-            (this.bytes.as_mut_ptr().cast::<c_void>(), this.bytes.len())
+            let range = this.range.clone();
+            let bytes = &mut this.bytes[range];
+            (bytes.as_mut_ptr().cast::<c_void>(), bytes.len())
         };
         let length = isize::try_from(length).map_err(|_| PyBufferError::new_err("too long"))?;
         // SAFETY: the vector is never changed after this object was made, so the memory stays where
@@ -130,12 +135,18 @@ impl Received {
     }
 }
 
-/// Makes the object of a message with buffers.
-pub(crate) fn load<'py>(loads: &Bound<'py, PyAny>, bytes: Vec<u8>) -> PyResult<Bound<'py, PyAny>> {
+/// Makes the object of a message with buffers, which is a part of `bytes`.
+pub(crate) fn load<'py>(
+    loads: &Bound<'py, PyAny>,
+    bytes: Vec<u8>,
+    range: Range<usize>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = loads.py();
-    let (pickled, buffers) =
-        ranges(&bytes).ok_or_else(|| PyOSError::new_err("what was in the queue was no message"))?;
-    let received = Bound::new(py, Received { bytes })?;
+    let (pickled, buffers) = bytes
+        .get(range.clone())
+        .and_then(ranges)
+        .ok_or_else(|| PyOSError::new_err("what has come was no message"))?;
+    let received = Bound::new(py, Received { bytes, range })?;
     let whole = PyMemoryView::from(received.as_any())?;
     let part = |(start, end): (isize, isize)| whole.get_item(PySlice::new(py, start, end, 1));
     let parts = buffers.into_iter().map(part).collect::<PyResult<Vec<_>>>()?;
@@ -144,10 +155,10 @@ pub(crate) fn load<'py>(loads: &Bound<'py, PyAny>, bytes: Vec<u8>) -> PyResult<B
     loads.call((part(pickled)?,), Some(&arguments))
 }
 
-type Range = (isize, isize);
+type Ends = (isize, isize);
 
 /// Where pickle and buffers are; `None` if they cannot be there.
-fn ranges(bytes: &[u8]) -> Option<(Range, Vec<Range>)> {
+fn ranges(bytes: &[u8]) -> Option<(Ends, Vec<Ends>)> {
     let count = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?) as usize;
     let lengths = bytes.get(8..)?.get(..count.checked_add(1)?.checked_mul(8)?)?;
     let mut end = 8 + lengths.len();

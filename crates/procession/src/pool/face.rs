@@ -143,6 +143,12 @@ impl Outcomes {
         self.engine.wait_interruptibly(&All(&self.batch), deadline)
     }
 
+    /// Tells whether the next one can be taken.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        Next(&self.batch).has_come()
+    }
+
     /// Waits until the next one can be taken; false if it cannot until `deadline`.
     ///
     /// # Errors

@@ -196,30 +196,28 @@ impl<'a> Many<'a> {
         }
     }
 
-    /// Adds one call, whose item `write` writes behind what is there. If that fails, nothing is
-    /// added, and the piece that was being made is complete.
+    /// Adds one call, whose item `write` writes behind what is there; none if that returns false. If
+    /// it fails, nothing is added.
     ///
     /// # Errors
     ///
     /// What `write` returns.
     pub fn push_bytes<E>(
         &mut self,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
     ) -> Result<(), E> {
-        let mut failed = None;
+        let mut added = Ok(true);
         let written = self::write(&mut self.encoded, |items| {
-            write(items).map_err(|error| {
-                failed = Some(error);
-                TaskError::Cancelled // is not seen
-            })
+            added = write(items);
+            // The error is not seen: it takes away what was written.
+            if matches!(added, Ok(true)) { Ok(()) } else { Err(TaskError::Cancelled) }
         });
-        match (written, failed) {
-            (Ok(()), _) => self.count(),
-            (Err(_), Some(error)) => {
-                self.cut(Vec::new());
-                return Err(error);
-            }
-            (Err(error), None) => {
+        if !added? {
+            return Ok(());
+        }
+        match written {
+            Ok(()) => self.count(),
+            Err(error) => {
                 self.cut(Vec::new());
                 let index = self.batch.grow(1);
                 self.engine.refuse(&self.sink, index, error);
@@ -248,7 +246,7 @@ impl<'a> Many<'a> {
                 // Without a place of its own it is a piece as others are.
                 let written = self.push_bytes(|items| {
                     parts.iter().for_each(|part| items.extend_from_slice(part));
-                    Ok::<_, std::convert::Infallible>(())
+                    Ok::<_, std::convert::Infallible>(true)
                 });
                 let Ok(()) = written;
                 self.cut(Vec::new());
@@ -301,12 +299,6 @@ impl<'a> Many<'a> {
             self.ready_bytes = 0;
             self.engine.submit_some(std::mem::take(&mut self.ready));
         }
-    }
-
-    /// Drops the piece that is being made and was not submitted.
-    pub fn forget_piece(&mut self) {
-        self.count = 0;
-        self.encoded.clear();
     }
 
     /// Submits what has not been.

@@ -87,9 +87,14 @@ pub struct Reply<'l, 'w> {
     pushed: Option<Result<bool, Broken>>,
 }
 
-/// A lane cannot go on: what it shares with the parent is gone.
-#[derive(Clone, Copy, Debug)]
-struct Broken;
+/// Why a lane cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Broken {
+    /// What it shares with the parent is gone.
+    Board,
+    /// Its runner leaves.
+    Leaves,
+}
 
 /// A worker, in its own process.
 #[derive(Debug)]
@@ -238,7 +243,7 @@ impl<'w> Lane<'w> {
             let mut reply = Reply { lane: self, answer: &mut answer, taken, pushed: None };
             reply.refuse(Kind::Arguments, "the arguments", "a task", reason);
             answer.finish();
-            return Err(Broken);
+            return Err(Broken::Board);
         }
         let mut at = 0;
         let function = take_part(input, &mut at);
@@ -261,8 +266,9 @@ impl<'w> Lane<'w> {
             }
             let was_last = match reply.pushed {
                 Some(Ok(was_last)) => was_last,
+                Some(Err(Broken::Leaves)) => return Err(Broken::Leaves),
                 _ => {
-                    result = Err(Broken);
+                    result = Err(Broken::Board);
                     true
                 }
             };
@@ -323,6 +329,11 @@ impl Reply<'_, '_> {
         }
     }
 
+    /// There is no outcome: the worker leaves in the middle of the item, which is hurt as by its death.
+    pub fn leave(&mut self) {
+        self.pushed.get_or_insert(Err(Broken::Leaves));
+    }
+
     /// The outcome: there is none, and why.
     pub(crate) fn refuse(
         &mut self,
@@ -354,7 +365,7 @@ impl Reply<'_, '_> {
             let turn = self.taken.turn.to_ne_bytes();
             if let Err(error) = self.lane.worker.wire().send(&[&turn], &lent) {
                 self.push_instead(format!("its handles cannot be sent: {error}"))?;
-                return Err(Broken);
+                return Err(Broken::Board);
             }
             byte |= HAS_HANDLES;
         }
@@ -388,7 +399,11 @@ impl Reply<'_, '_> {
             }
             Err(error) => {
                 self.push_instead(format!("its {length} bytes cannot be stored: {error}"))?;
-                if error.kind() == io::ErrorKind::OutOfMemory { Ok(true) } else { Err(Broken) }
+                if error.kind() == io::ErrorKind::OutOfMemory {
+                    Ok(true)
+                } else {
+                    Err(Broken::Board)
+                }
             }
         }
     }
@@ -400,7 +415,7 @@ impl Reply<'_, '_> {
         let bytes = postcard::to_allocvec(&refused).unwrap_or_default();
         let header = record::header(Kind::Result as u8, bytes.len());
         // Without room for this the answer ends here, and the item counts as not done.
-        self.answer.push(&[&header, &bytes]).map_err(|NoRoom| Broken)
+        self.answer.push(&[&header, &bytes]).map_err(|NoRoom| Broken::Board)
     }
 }
 

@@ -1,0 +1,80 @@
+"""What runs in a worker of a pool."""
+
+import os
+import sys
+
+from . import _procession
+from ._pickling import dumps, loads
+from ._share import carry, receive
+
+__all__ = ["work"]
+
+
+class Seat(_procession.Seat):
+    """What a worker is given at its start, passed as every shared object is."""
+
+    def __getstate__(self):
+        return carry(self), self._plan()
+
+    def __setstate__(self, state):
+        self._received = state
+
+    def _arrive(self):
+        """Opens what has come by pickle; after a fork it is all there."""
+        if hasattr(self, "_received"):
+            carried, plan = self._received
+            self._open([handle.detach() for handle in carried], plan)
+
+
+def work(seat, initializer, initargs, memory_limit):
+    """Runs tasks until the pool says that it is enough."""
+    seat._arrive()
+    seat._take()
+    try:
+        if memory_limit is not None:
+            limit_memory(memory_limit)
+        if initializer is not None:
+            initializer(*initargs)
+    except BaseException as error:
+        seat._fail(f"the initializer raised {type(error).__name__}: {error}")
+        raise
+    seat._work(loads, dumps, failed, leave)
+
+
+def limit_memory(limit):
+    """Has allocations fail beyond `limit` bytes of private memory."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def failed(error, value):
+    """Returns the pickle of what a task has raised; with a value, of why that cannot be pickled."""
+    from multiprocessing.pool import ExceptionWithTraceback, MaybeEncodingError
+    from multiprocessing.reduction import ForkingPickler
+
+    if value is None:
+        try:
+            return bytes(ForkingPickler.dumps(ExceptionWithTraceback(error, error.__traceback__)))
+        except Exception as reason:
+            error, value = reason, error
+    return bytes(ForkingPickler.dumps(MaybeEncodingError(error, value)))
+
+
+def leave(error):
+    """Ends this process as a `SystemExit` does, in the middle of a task."""
+    code = error.code
+    if code is None:
+        code = 0
+    elif not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass
+    os._exit(code & 0xFF)
