@@ -13,7 +13,14 @@ from multiprocessing.process import (
 
 from . import context
 from .context import Process as Process
-from .errors import OwnerDied as OwnerDied, WorkerDied as WorkerDied
+from .errors import (
+    OwnerDied as OwnerDied,
+    PoolBroken as PoolBroken,
+    PoolTerminated as PoolTerminated,
+    TaskCancelled as TaskCancelled,
+    TaskTimedOut as TaskTimedOut,
+    WorkerDied as WorkerDied,
+)
 
 __all__ = [
     "Array",
@@ -29,6 +36,8 @@ __all__ = [
     "OwnerDied",
     "Pipe",
     "Pool",
+    "PoolBroken",
+    "PoolTerminated",
     "Process",
     "ProcessError",
     "Queue",
@@ -37,6 +46,8 @@ __all__ = [
     "RawValue",
     "Semaphore",
     "SimpleQueue",
+    "TaskCancelled",
+    "TaskTimedOut",
     "TimeoutError",
     "Value",
     "WorkerDied",

@@ -92,14 +92,30 @@ class BaseContext(_std.BaseContext):
         return SimpleQueue(ctx=self.get_context())
 
     def Pool(
-        self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, **settings
+        self,
+        processes=None,
+        initializer=None,
+        initargs=(),
+        maxtasksperchild=None,
+        *,
+        task_timeout=None,
+        memory_limit=None,
+        retries=0,
+        threads_per_worker=1,
     ):
-        """Returns a pool of worker processes; `settings` as :class:`procession.pool.Pool` has them."""
+        """Returns a pool of worker processes: see :class:`procession.pool.Pool`."""
         from .pool import Pool
 
-        context = self.get_context()
         return Pool(
-            processes, initializer, initargs, maxtasksperchild, context=context, **settings
+            processes,
+            initializer,
+            initargs,
+            maxtasksperchild,
+            context=self.get_context(),
+            task_timeout=task_timeout,
+            memory_limit=memory_limit,
+            retries=retries,
+            threads_per_worker=threads_per_worker,
         )
 
     def set_forkserver_preload(self, module_names):

@@ -39,7 +39,12 @@ class BaseContext(_std.BaseContext):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
-    ) -> pool.Pool: ...
+        *,
+        task_timeout: float | None = None,
+        memory_limit: int | None = None,
+        retries: int = 0,
+        threads_per_worker: int = 1,
+    ) -> pool.Pool: ...  # type: ignore[override]
     def set_forkserver_preload(self, module_names: list[str]) -> None: ...
     @overload  # type: ignore[override]
     def get_context(self, method: None = None) -> BaseContext: ...

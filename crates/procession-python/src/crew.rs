@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use procession::engine::{self, Ended, Hired};
 use procession::{ExitStatus, PoolError};
@@ -30,6 +31,7 @@ struct State {
     living: HashMap<u64, Arc<Employee>>,
     next: u64,
     watches: bool,
+    thread: Option<JoinHandle<()>>,
     is_over: bool,
 }
 
@@ -72,10 +74,20 @@ impl Crew {
         lock(&self.failure).take()
     }
 
-    /// Has the thread end when all workers have.
+    /// Waits until all workers have ended, and the thread with them. It runs Python's code, and may
+    /// not be met by the interpreter's end.
     pub(crate) fn stop(&self) {
-        lock(&self.state).is_over = true;
+        let thread = {
+            let mut state = lock(&self.state);
+            state.is_over = true;
+            state.thread.take()
+        };
         self.set.nudge();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id())
+        {
+            // It has told of a panic itself.
+            let _ = thread.join();
+        }
     }
 
     fn try_start(self: &Arc<Self>, py: Python<'_>, seat: engine::Seat) -> PyResult<Arc<Employee>> {
@@ -96,8 +108,9 @@ impl Crew {
         if !state.watches {
             let crew = Arc::clone(self);
             let thread = std::thread::Builder::new().name("procession-workers".to_owned());
-            runtime::with_signals_blocked(|| thread.spawn(move || crew.watch()))?;
+            let thread = runtime::with_signals_blocked(|| thread.spawn(move || crew.watch()))?;
             state.watches = true;
+            state.thread = Some(thread);
         }
         let token = state.next;
         state.living.insert(token, Arc::clone(&employee));

@@ -7,8 +7,9 @@ use std::time::Duration;
 use procession::engine::{
     BytesPool, CrewSettings, Interrupted, Limits, Many, Order, Outcomes, Run,
 };
-use procession::{PoolError, TaskError};
+use procession::{PoolError, PoolStats, TaskError};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
@@ -20,13 +21,19 @@ use crate::timeout::deadline;
 use crate::worker::{AHEAD, LONG, kind, mode};
 
 /// Processes that run tasks.
-#[pyclass(subclass, frozen, module = "procession._procession")]
+#[pyclass(frozen, module = "procession._procession")]
 pub(crate) struct Pool {
-    pool: BytesPool,
-    crew: Arc<Crew>,
+    state: Mutex<State>,
     codec: Arc<Codec>,
     /// The function that was named last, and its name.
     known: Mutex<Option<(Py<PyAny>, Vec<u8>)>>,
+}
+
+/// A pool that has ended has no handles any more, whoever still has the object.
+enum State {
+    There(BytesPool, Arc<Crew>),
+    /// How it was in the end.
+    Gone(PoolStats),
 }
 
 /// What reads and writes pickles.
@@ -113,7 +120,7 @@ impl Pool {
         let pool = py.detach(|| BytesPool::new(settings, Arc::new(crew::Hire(hire))));
         let pool = pool.map_err(|error| crew.failure().unwrap_or_else(|| pool_exception(error)))?;
         let codec = Arc::new(Codec { loads, dumps, name });
-        Ok(Self { pool, crew, codec, known: Mutex::new(None) })
+        Ok(Self { state: Mutex::new(State::There(pool, crew)), codec, known: Mutex::new(None) })
     }
 
     /// Where the outcomes of tasks come: of some calls of `function`, or of one.
@@ -172,35 +179,54 @@ impl Pool {
     }
 
     fn is_open(&self) -> bool {
-        self.pool.is_open()
+        self.there().is_some_and(|(pool, _)| pool.is_open())
     }
 
     fn width(&self) -> usize {
-        self.pool.width()
+        self.there().map_or(1, |(pool, _)| pool.width())
     }
 
     fn close(&self) {
-        self.pool.close();
+        if let Some((pool, _)) = self.there() {
+            pool.close();
+        }
     }
 
     fn terminate(&self, py: Python<'_>) {
-        py.detach(|| self.pool.terminate());
-        self.crew.stop();
+        let Some((pool, crew)) = self.there() else { return };
+        py.detach(move || {
+            pool.terminate();
+            if pool.is_ours() {
+                crew.stop();
+                self.forget(&pool);
+            }
+        });
     }
 
     fn join(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.pool.join()).map_err(interrupted)?.map_err(pool_exception)?;
-        self.crew.stop();
-        Ok(())
+        let Some((pool, crew)) = self.there() else { return Ok(()) };
+        let joined = py.detach(move || {
+            let joined = pool.join();
+            if matches!(joined, Ok(Ok(()))) {
+                crew.stop();
+                self.forget(&pool);
+            }
+            joined
+        });
+        joined.map_err(interrupted)?.map_err(pool_exception)
     }
 
     fn resize(&self, py: Python<'_>, workers: usize) -> PyResult<()> {
-        py.detach(|| self.pool.resize(workers)).map_err(pool_exception)
+        let Some((pool, _)) = self.there() else { return Err(not_running()) };
+        py.detach(|| pool.resize(workers)).map_err(pool_exception)
     }
 
     /// How the pool is: workers, and how many tasks are in which state.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = py.detach(|| self.pool.stats());
+        let stats = py.detach(|| match &*lock(&self.state) {
+            State::There(pool, _) => pool.stats(),
+            State::Gone(stats) => stats.clone(),
+        });
         let workers = stats
             .workers
             .iter()
@@ -224,7 +250,24 @@ fn aligned(mut name: Vec<u8>) -> Vec<u8> {
     name
 }
 
+fn not_running() -> PyErr {
+    PyValueError::new_err("Pool not running")
+}
+
 impl Pool {
+    fn there(&self) -> Option<(BytesPool, Arc<Crew>)> {
+        match &*lock(&self.state) {
+            State::There(pool, crew) => Some((pool.clone(), Arc::clone(crew))),
+            State::Gone(_) => None,
+        }
+    }
+
+    fn forget(&self, pool: &BytesPool) {
+        let stats = pool.stats();
+        let before = std::mem::replace(&mut *lock(&self.state), State::Gone(stats));
+        drop(before);
+    }
+
     /// A function as pieces of work name it.
     fn name(&self, function: &Bound<'_, PyAny>, how: u8) -> PyResult<Vec<u8>> {
         if let Some((known, name)) = &*lock(&self.known)
@@ -257,9 +300,8 @@ impl Pool {
         timeout: Option<f64>,
         retries: u32,
     ) -> PyResult<Results> {
-        if !self.pool.is_open() {
-            return Err(PyValueError::new_err("Pool not running"));
-        }
+        let there = self.there().filter(|(pool, _)| pool.is_open());
+        let (pool, _) = there.ok_or_else(not_running)?;
         let order = match order {
             "tasks" => Order::OfTasks,
             "ends" => Order::OfEnds,
@@ -278,7 +320,7 @@ impl Pool {
         });
         let limits = Limits { timeout: timeout.transpose()?, retries };
         Ok(Results {
-            outcomes: self.pool.outcomes(order),
+            outcomes: pool.outcomes(order),
             codec: Arc::clone(&self.codec),
             function,
             limits,
@@ -370,6 +412,21 @@ impl Results {
 
 #[pymethods]
 impl Results {
+    /// An exception's traceback may lead back to these results.
+    #[expect(clippy::needless_pass_by_value, reason = "the signature is the protocol's")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever has the lock now holds the results, and is found otherwise.
+        match self.here.try_lock() {
+            Ok(here) => here.iter().try_for_each(|error| visit.call(error)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let here = std::mem::take(&mut *lock(&self.here));
+        drop(here);
+    }
+
     /// Submits the items of a list, `chunk` to a piece, or as many as seems right.
     #[pyo3(signature = (items, chunk))]
     fn submit(&self, items: &Bound<'_, PyList>, chunk: Option<u32>) -> PyResult<()> {

@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, Thread};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Instant;
 
 use procession_sys::runtime;
@@ -69,6 +69,7 @@ pub(crate) struct Engine {
     copies: u32,
     /// The keeper's thread; shared with the backend, which wakes it.
     keeper: Arc<Mutex<Option<Thread>>>,
+    keeping: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +130,7 @@ impl Engine {
             ended: AtomicBool::new(false),
             copies,
             keeper: Arc::clone(&keeper),
+            keeping: Mutex::default(),
         });
         let weak = Arc::downgrade(&engine);
         let thread = thread::Builder::new().name("procession-pool".to_owned());
@@ -139,6 +141,7 @@ impl Engine {
         })?;
         *lock(&keeper) = Some(thread.thread().clone());
         thread.thread().unpark();
+        *lock(&engine.keeping) = Some(thread);
         Ok(engine)
     }
 
@@ -409,6 +412,18 @@ impl Engine {
         if self.is_ours() {
             self.end(End::Terminate);
         }
+    }
+
+    /// After the end: waits until the pool's own threads have come to theirs, of which this may be
+    /// one.
+    pub(crate) fn wait_for_threads(&self) {
+        let keeper = lock(&self.keeping).take();
+        if let Some(keeper) = keeper.filter(|keeper| keeper.thread().id() != thread::current().id())
+        {
+            // It has told of a panic itself.
+            let _ = keeper.join();
+        }
+        self.callbacks.finish();
     }
 
     fn end(&self, how: End) {

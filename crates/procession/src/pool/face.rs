@@ -61,18 +61,26 @@ impl BytesPool {
         self.engine.close();
     }
 
-    /// Ends it at once: what is not done is `Terminated`. Waits for the workers to be gone.
+    /// Ends it at once: what is not done is `Terminated`. Waits for the workers to be gone, and for
+    /// the pool's own threads.
     pub fn terminate(&self) {
         self.engine.terminate();
+        if self.engine.is_ours() {
+            self.engine.wait_for_threads();
+        }
     }
 
-    /// Waits until nothing is outstanding and all workers are gone.
+    /// Waits until nothing is outstanding, all workers are gone, and the pool's own threads.
     ///
     /// # Errors
     ///
     /// When it is open, or not ours.
     pub fn join(&self) -> Result<Result<(), PoolError>, Interrupted> {
-        self.engine.join_interruptibly()
+        let joined = self.engine.join_interruptibly()?;
+        if joined.is_ok() {
+            self.engine.wait_for_threads();
+        }
+        Ok(joined)
     }
 
     /// Changes how many workers there are.
