@@ -413,7 +413,6 @@ impl Results {
 #[pymethods]
 impl Results {
     /// An exception's traceback may lead back to these results.
-    #[expect(clippy::needless_pass_by_value, reason = "the signature is the protocol's")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // Whoever has the lock now holds the results, and is found otherwise.
         match self.here.try_lock() {

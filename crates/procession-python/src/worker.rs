@@ -254,7 +254,7 @@ impl Lane<'_> {
             return reply.leave();
         }
         let pickled = self.calls.failed.bind(py).call1((error, value));
-        match pickled.and_then(|pickled| pickled.extract::<Vec<u8>>().map_err(Into::into)) {
+        match pickled.and_then(|pickled| pickled.extract::<Vec<u8>>()) {
             Ok(pickled) => reply.push(kind::RAISED, &[&pickled], &[]),
             Err(error) => error.print(py), // and the item has no outcome, which is told as well
         }
