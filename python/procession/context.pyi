@@ -33,7 +33,7 @@ class BaseContext(_std.BaseContext):
     def Queue(self, maxsize: int = 0) -> queues.Queue[Any]: ...  # type: ignore[override]
     def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue[Any]: ...  # type: ignore[override]
     def SimpleQueue(self) -> queues.SimpleQueue[Any]: ...  # type: ignore[override]
-    def Pool(
+    def Pool(  # type: ignore[override]
         self,
         processes: int | None = None,
         initializer: Callable[..., object] | None = None,
@@ -44,7 +44,7 @@ class BaseContext(_std.BaseContext):
         memory_limit: int | None = None,
         retries: int = 0,
         threads_per_worker: int = 1,
-    ) -> pool.Pool: ...  # type: ignore[override]
+    ) -> pool.Pool: ...
     def set_forkserver_preload(self, module_names: list[str]) -> None: ...
     @overload  # type: ignore[override]
     def get_context(self, method: None = None) -> BaseContext: ...
