@@ -23,6 +23,7 @@ mod pool;
 mod pool_ends;
 mod pool_waits;
 mod process;
+mod progress;
 mod queue;
 mod queue_many;
 mod runtime;

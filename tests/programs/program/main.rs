@@ -12,6 +12,7 @@ mod fork;
 mod host;
 mod idle;
 mod limits;
+mod progress;
 mod runtime;
 mod streams;
 
@@ -31,6 +32,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("host", host::run),
     ("idle", idle::run),
     ("limits", limits::run),
+    ("progress", progress::run),
     ("runtime", runtime::run),
     ("streams", streams::run),
 ];

@@ -21,6 +21,7 @@ mod ledger;
 mod local;
 mod map_result;
 mod options;
+mod progress;
 mod record;
 mod result;
 mod stats;
