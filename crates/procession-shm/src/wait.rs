@@ -28,6 +28,12 @@ pub fn on_interrupt(hook: fn() -> bool) {
 
 static ON_INTERRUPT: OnceLock<fn() -> bool> = OnceLock::new();
 
+/// Tells whether a call that a signal has interrupted in its sleep gives up: asks the hook of
+/// [`on_interrupt`], which may run the program's handlers.
+pub fn gives_up() -> bool {
+    ON_INTERRUPT.get().is_some_and(|give_up| give_up())
+}
+
 /// Makes attempts until one succeeds or `deadline` passes: `None` then.
 pub(crate) fn block<T>(
     core: &Arc<Core>,
@@ -64,7 +70,7 @@ pub(crate) fn block_watching<T>(
         }
         match gate.sleep(ticket, until)? {
             Woken::TimedOut if until == deadline => return attempt(Attempt::Spinning),
-            Woken::Interrupted if ON_INTERRUPT.get().is_some_and(|give_up| give_up()) => {
+            Woken::Interrupted if gives_up() => {
                 return Err(SegmentError::Interrupted);
             }
             _ => {}

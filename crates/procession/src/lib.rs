@@ -37,6 +37,12 @@
 mod bootstrap;
 mod codec;
 mod context;
+/// What front ends in other languages are made of. It is no part of the library's interface, and
+/// changes without notice.
+#[doc(hidden)]
+pub mod engine {
+    pub use crate::pool::face::*;
+}
 mod error;
 mod frame;
 #[cfg(feature = "fuzzing")]

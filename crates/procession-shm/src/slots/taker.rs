@@ -5,10 +5,11 @@ use super::{
     TAKERS, TURN_SHIFT, Words, outputs_offset, state_word,
 };
 use crate::atomic::{Ordering, fence, ordering, will_read, will_write};
+use crate::os::futex::Woken;
 use crate::os::{Handle, clock, crash_point};
 use crate::segment::SegmentError;
 use crate::store::Block;
-use crate::wait::spin;
+use crate::wait::{gives_up, spin};
 
 /// One who takes: a process, with one lane for each of its threads.
 #[derive(Clone, Debug)]
@@ -92,7 +93,9 @@ impl Taker {
             if self.leaves() || self.words().stop.load(Ordering::Acquire) != 0 {
                 return Ok(None);
             }
-            self.words().offered.0.sleep(ticket, None)?;
+            if self.words().offered.0.sleep(ticket, None)? == Woken::Interrupted && gives_up() {
+                return Err(SegmentError::Interrupted);
+            }
         }
     }
 

@@ -4,12 +4,14 @@
 //! runs tasks. Work crosses as bytes that mean the same in every process of this build, outcomes
 //! carry the work's number, and nothing above assumes that both sides are on one machine.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_sys::Handle;
 
+use super::sleeper::Interrupted;
 use super::{PoolError, PoolStats, TaskError};
 
 /// A piece of work: one function, and the items to call it with.
@@ -22,12 +24,17 @@ pub(crate) struct Work {
     /// The items: each a length (4 bytes) and its bytes.
     pub(crate) items: Vec<u8>,
     pub(crate) count: u32,
+    /// Where function and item are instead, if it is a long one.
+    pub(crate) stash: Option<Stash>,
     /// What the only item of a piece carries besides its bytes.
     pub(crate) handles: Vec<Handle>,
     pub(crate) timeout: Option<Duration>,
     /// How often an item may run again after its worker died or it timed out.
     pub(crate) retries: u32,
 }
+
+/// A place of the backend's own with the bytes of one piece of work; free when it is dropped.
+pub(crate) type Stash = Box<dyn Any + Send>;
 
 /// What has become of the next items of a piece, in their order.
 #[derive(Debug)]
@@ -68,12 +75,23 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// Takes work on. Never waits.
     fn submit(&self, work: Vec<Work>);
 
+    /// Puts the bytes of a piece of a single item, its function's and its own, where workers find
+    /// them; `None` if there is no such place, or no room.
+    fn stash(&self, parts: &[&[u8]]) -> Option<Stash> {
+        let _ = parts;
+        None
+    }
+
     /// Gives up pieces, also those that run: each gets its outcome all the same.
     fn cancel(&self, numbers: &[u64]);
 
     /// Collects outcomes; sleeps if there are none, until there are, or it is nudged. One thread at
     /// a time calls this.
-    fn poll(&self, patience: Patience, outcomes: &mut Vec<Outcome>);
+    ///
+    /// # Errors
+    ///
+    /// A signal's handler has ended the sleep.
+    fn poll(&self, patience: Patience, outcomes: &mut Vec<Outcome>) -> Result<(), Interrupted>;
 
     /// Wakes who sleeps in `poll`.
     fn nudge(&self);

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
-use std::thread::Thread;
 
 use procession_sys::Handle;
 use serde::de::DeserializeOwned;
@@ -14,10 +13,11 @@ use super::ledger::Sink;
 use super::progress::Progress;
 use super::record::{self, Record};
 use super::result::decode_copy;
+use super::sleeper::Sleeper;
 use crate::codec::DecodeError;
 
 /// The outcomes of many tasks. Those that came together are kept together, as they came.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     state: Mutex<State>,
     engine: Weak<Engine>,
     /// Says how far it is, if that was asked for.
@@ -38,7 +38,7 @@ pub(super) struct State {
     is_complete: bool,
     /// The ledger's numbers of all pieces.
     pub(super) numbers: Vec<u64>,
-    threads: Vec<Thread>,
+    sleepers: Vec<Arc<Sleeper>>,
     pub(super) wakers: Vec<Waker>,
     pub(super) hooks: Vec<Hook>,
 }
@@ -61,7 +61,7 @@ impl Default for Kept {
 
 /// In which order outcomes are taken from a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     /// All at once.
     All,
     /// One after the other, in the order of the tasks.
@@ -71,7 +71,8 @@ pub(super) enum Order {
 }
 
 /// The outcomes of some tasks that follow each other.
-enum Run {
+#[derive(Debug)]
+pub(super) enum Run {
     Ran {
         records: Vec<u8>,
         /// Where the first record that was not taken away begins.
@@ -206,13 +207,10 @@ impl Batch {
     }
 
     /// Has the line that says how far it is end with the last outcome, also if nobody waits.
-    pub(super) fn end_progress_when_over(&self) {
-        if let Some(progress) = &self.progress
-            && let Some(engine) = self.engine.upgrade()
-        {
+    pub(super) fn end_progress_when_over(&self, engine: &Engine) {
+        if let Some(progress) = &self.progress {
             let progress = Arc::clone(progress);
-            self.state().hooks.push(Box::new(move || progress.end()));
-            engine.listen();
+            self.hook(engine, Box::new(move || progress.end()));
         }
     }
 
@@ -223,10 +221,24 @@ impl Batch {
         }
     }
 
+    /// Has `hook` called on the callback thread when all are settled.
+    pub(super) fn hook(&self, engine: &Engine, hook: Hook) {
+        {
+            let mut state = self.state();
+            if !state.is_over() {
+                state.hooks.push(hook);
+                drop(state);
+                engine.listen();
+                return;
+            }
+        }
+        engine.callbacks.run(hook);
+    }
+
     fn tell(&self, mut state: MutexGuard<'_, State>) {
         // Who is woken too early does not come back to be woken again.
-        let threads = if state.is_over() || state.has_next() {
-            std::mem::take(&mut state.threads)
+        let sleepers = if state.is_over() || state.has_next() {
+            std::mem::take(&mut state.sleepers)
         } else {
             Vec::new()
         };
@@ -239,7 +251,7 @@ impl Batch {
             Default::default()
         };
         drop(state);
-        threads.iter().for_each(Thread::unpark);
+        sleepers.iter().for_each(|sleeper| sleeper.wake());
         if wakers.is_empty() && hooks.is_empty() {
             return;
         }
@@ -296,6 +308,25 @@ impl State {
         Some(value)
     }
 
+    /// Takes away all of those that come next.
+    pub(super) fn take_runs(&mut self) -> Vec<Run> {
+        let runs: Vec<Run> = match &mut self.kept {
+            Kept::All(runs) => std::mem::take(runs).into_iter().map(|(_, run)| run).collect(),
+            Kept::InOrder(runs) => {
+                let mut next = self.taken_count;
+                let mut taken = Vec::new();
+                while let Some(run) = runs.remove(&next) {
+                    next += run.count();
+                    taken.push(run);
+                }
+                taken
+            }
+            Kept::AsTheyCome(runs) => std::mem::take(runs).into(),
+        };
+        self.taken_count += runs.iter().map(Run::count).sum::<usize>();
+        runs
+    }
+
     /// Those of which all are taken at once.
     fn all(&self) -> impl Iterator<Item = &Run> {
         let runs = match &self.kept {
@@ -339,8 +370,8 @@ impl Awaited for All<'_> {
         self.0.state().is_over()
     }
 
-    fn unpark(&self, thread: Thread) {
-        self.0.state().threads.push(thread);
+    fn wake(&self, sleeper: Arc<Sleeper>) {
+        self.0.state().sleepers.push(sleeper);
     }
 
     fn pieces(&self) -> u32 {
@@ -357,7 +388,7 @@ impl Awaited for Next<'_> {
         self.0.state().has_next()
     }
 
-    fn unpark(&self, thread: Thread) {
-        self.0.state().threads.push(thread);
+    fn wake(&self, sleeper: Arc<Sleeper>) {
+        self.0.state().sleepers.push(sleeper);
     }
 }

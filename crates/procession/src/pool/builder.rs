@@ -1,12 +1,14 @@
 //! How a pool is described before its workers are started.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::engine::Engine;
-use super::local::{CrewSettings, Initializer, Local, Passed};
+use super::local::{CrewSettings, Local, Passed};
+use super::own::{Initializer, Own};
 use super::{Pool, PoolError};
 use crate::codec::arguments_sealed::Encoding;
 use crate::codec::{Arguments, Encoded};
@@ -168,11 +170,13 @@ impl PoolBuilder {
             threads: self.threads,
             name: self.name,
             max_tasks: self.max_tasks.map(|tasks| tasks as u64),
+        };
+        let hire = Arc::new(Own {
             memory_limit: self.memory_limit,
             start_method: self.start_method,
             initializer: self.initializer.transpose()?,
-        };
-        let engine = Engine::new(|wake| Ok(Box::new(Local::new(settings, wake)?)))?;
+        });
+        let engine = Engine::new(|wake| Ok(Box::new(Local::new(settings, hire, wake)?)))?;
         Ok(Pool::from_engine(engine, self.timeout, self.retries))
     }
 }

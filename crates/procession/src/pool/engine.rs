@@ -39,15 +39,16 @@ use procession_sys::runtime;
 use super::backend::{Backend, End, Outcome, Patience, Settled, Work};
 use super::callbacks::Callbacks;
 use super::ledger::{Ledger, Sink};
-use super::{PoolError, TaskError};
+use super::sleeper::{Interrupted, Sleeper};
+use super::{PoolError, PoolStats, TaskError};
 
 /// Something that a thread waits for.
 pub(crate) trait Awaited {
     /// Tells whether it has come.
     fn has_come(&self) -> bool;
 
-    /// Has `thread` unparked when it comes.
-    fn unpark(&self, thread: Thread);
+    /// Has `sleeper` woken when it comes.
+    fn wake(&self, sleeper: Arc<Sleeper>);
 
     /// How many pieces of work may be answered before it is worth a look.
     fn pieces(&self) -> u32 {
@@ -90,9 +91,9 @@ impl Drop for AtHelm<'_> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Waiting {
-    thread: Thread,
+    sleeper: Arc<Sleeper>,
     /// It is its turn to collect.
     called: AtomicBool,
 }
@@ -160,6 +161,16 @@ impl Engine {
         &*self.backend
     }
 
+    /// How the pool is.
+    pub(crate) fn stats(&self) -> PoolStats {
+        if !self.is_ours() {
+            return PoolStats::default();
+        }
+        self.look();
+        let (done, failed) = self.ledger.totals();
+        PoolStats { done, failed, ..self.backend.stats() }
+    }
+
     /// Submits pieces of work, whose numbers come from the ledger.
     pub(crate) fn submit(&self, work: Vec<Work>) {
         self.backend.submit(work);
@@ -171,7 +182,8 @@ impl Engine {
     pub(crate) fn submit_some(&self, work: Vec<Work>) {
         self.backend.submit(work);
         if self.backend.needs_polling() && self.take_helm(false) {
-            self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
+            // It does not sleep, so nothing interrupts it.
+            let _ = self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
             let mut helm = lock(&self.helm);
             helm.taken = false;
             if helm.asked || !helm.waiting.is_empty() {
@@ -240,8 +252,8 @@ impl Engine {
         if !self.is_ours() || !self.take_helm(false) {
             return;
         }
-        self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
-        self.hand_over();
+        let _at_helm = AtHelm(self);
+        let _ = self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
     }
 
     fn take_helm(&self, by_keeper: bool) -> bool {
@@ -254,12 +266,13 @@ impl Engine {
         true
     }
 
-    fn collect(&self, patience: Patience) {
+    fn collect(&self, patience: Patience) -> Result<(), Interrupted> {
         let mut outcomes = Vec::new();
-        self.backend.poll(patience, &mut outcomes);
+        let polled = self.backend.poll(patience, &mut outcomes);
         for outcome in outcomes {
             self.ledger.settle(outcome);
         }
+        polled
     }
 
     /// Stops collecting; the next one begins.
@@ -275,7 +288,7 @@ impl Engine {
         }
         if let Some(next) = helm.waiting.front() {
             next.called.store(true, Ordering::Release);
-            next.thread.unpark();
+            next.sleeper.wake();
             return;
         }
         helm.asked = false;
@@ -290,53 +303,70 @@ impl Engine {
     /// In a forked copy nothing comes, and this returns at once.
     pub(crate) fn wait(&self, awaited: &dyn Awaited, deadline: Option<Instant>) -> bool {
         loop {
+            if let Ok(has_come) = self.wait_interruptibly(awaited, deadline) {
+                return has_come;
+            }
+        }
+    }
+
+    /// As [`wait`](Self::wait), but ends also when a signal's handler says so.
+    pub(crate) fn wait_interruptibly(
+        &self,
+        awaited: &dyn Awaited,
+        deadline: Option<Instant>,
+    ) -> Result<bool, Interrupted> {
+        loop {
             if awaited.has_come() {
-                return true;
+                return Ok(true);
             }
             if is_late(deadline) || !self.is_ours() {
-                return false;
+                return Ok(false);
             }
-            if self.take_helm(false) || self.follow(awaited, deadline) {
-                let at_helm = AtHelm(self);
+            if self.take_helm(false) || self.follow(awaited, deadline)? {
+                let _at_helm = AtHelm(self);
                 while !awaited.has_come() && !is_late(deadline) {
-                    self.collect(Patience { deadline, pieces: awaited.pieces() });
+                    self.collect(Patience { deadline, pieces: awaited.pieces() })?;
                 }
-                drop(at_helm);
-                return awaited.has_come();
+                return Ok(awaited.has_come());
             }
         }
     }
 
     /// Waits while another thread collects; true if this thread has the helm afterwards.
-    fn follow(&self, awaited: &dyn Awaited, deadline: Option<Instant>) -> bool {
-        let me = Arc::new(Waiting { thread: thread::current(), called: AtomicBool::new(false) });
-        awaited.unpark(thread::current());
+    fn follow(
+        &self,
+        awaited: &dyn Awaited,
+        deadline: Option<Instant>,
+    ) -> Result<bool, Interrupted> {
+        let me = Arc::new(Waiting::default());
+        awaited.wake(Arc::clone(&me.sleeper));
         {
             let mut helm = lock(&self.helm);
             if !helm.taken && helm.waiting.is_empty() {
-                return false; // invariant 1: nobody would call
+                return Ok(false); // invariant 1: nobody would call
             }
             helm.waiting.push_back(Arc::clone(&me));
             self.ask_for(&helm);
         }
         loop {
-            while !me.called.load(Ordering::Acquire) && !awaited.has_come() {
-                match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                    None => thread::park(),
-                    Some(left) if left.is_zero() => break,
-                    Some(left) => thread::park_timeout(left),
-                }
+            let mut slept = Ok(());
+            while slept.is_ok()
+                && !me.called.load(Ordering::Acquire)
+                && !awaited.has_come()
+                && !is_late(deadline)
+            {
+                slept = me.sleeper.sleep(deadline);
             }
             let mut helm = lock(&self.helm);
-            if awaited.has_come() || is_late(deadline) {
+            if slept.is_err() || awaited.has_come() || is_late(deadline) {
                 helm.waiting.retain(|other| !Arc::ptr_eq(other, &me));
                 self.call_next(helm); // invariant 1: this may have been the one that was called
-                return false;
+                return slept.map(|()| false);
             }
             if !helm.taken {
                 helm.waiting.retain(|other| !Arc::ptr_eq(other, &me));
                 (helm.taken, helm.by_keeper) = (true, false);
-                return true;
+                return Ok(true);
             }
             // Another was faster: whoever that is calls again.
             me.called.store(false, Ordering::Release);
@@ -353,15 +383,24 @@ impl Engine {
 
     /// Waits until nothing is outstanding and all workers are gone.
     pub(crate) fn join(&self) -> Result<(), PoolError> {
+        loop {
+            if let Ok(joined) = self.join_interruptibly() {
+                return joined;
+            }
+        }
+    }
+
+    /// As [`join`](Self::join), but ends also when a signal's handler says so.
+    pub(crate) fn join_interruptibly(&self) -> Result<Result<(), PoolError>, Interrupted> {
         if !self.is_ours() {
-            return Err(PoolError::NotOurs);
+            return Ok(Err(PoolError::NotOurs));
         }
         if !self.closed.load(Ordering::Acquire) {
-            return Err(PoolError::StillOpen);
+            return Ok(Err(PoolError::StillOpen));
         }
-        self.wait(&Empty(&self.ledger), None);
+        self.wait_interruptibly(&Empty(&self.ledger), None)?;
         self.end(End::Finish);
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Ends it at once: what is not done is `Terminated`.
@@ -395,8 +434,8 @@ impl Awaited for Empty<'_> {
         self.0.outstanding() == 0
     }
 
-    fn unpark(&self, thread: Thread) {
-        self.0.wake_when_empty(thread);
+    fn wake(&self, sleeper: Arc<Sleeper>) {
+        self.0.wake_when_empty(sleeper);
     }
 
     fn pieces(&self) -> u32 {
@@ -422,7 +461,8 @@ fn keep(engine: &Weak<Engine>) {
                     && !engine.backend.wants_tending()
                     && !engine.ended.load(Ordering::Acquire)
                 {
-                    engine.collect(patience);
+                    // No handler of a program's runs in this thread.
+                    let _ = engine.collect(patience);
                 }
                 drop(at_helm);
                 continue;

@@ -5,12 +5,12 @@
 //! left, changes nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
 
 use procession_sys::Handle;
 
 use super::TaskError;
 use super::backend::{Outcome, Settled};
+use super::sleeper::Sleeper;
 
 /// Who is told of outcomes: what a user holds of a task, or of many.
 pub(crate) trait Sink: Send + Sync {
@@ -36,7 +36,7 @@ struct Entries {
     done: u64,
     failed: u64,
     /// Who waits for nothing to be outstanding.
-    waiting: Vec<Thread>,
+    waiting: Vec<Arc<Sleeper>>,
 }
 
 struct Entry {
@@ -92,9 +92,9 @@ impl Ledger {
         (entries.done, entries.failed)
     }
 
-    /// Has `thread` unparked when nothing is outstanding any more.
-    pub(crate) fn wake_when_empty(&self, thread: Thread) {
-        self.entries().waiting.push(thread);
+    /// Has `sleeper` woken when nothing is outstanding any more.
+    pub(crate) fn wake_when_empty(&self, sleeper: Arc<Sleeper>) {
+        self.entries().waiting.push(sleeper);
     }
 
     /// Decides the outcome of the next items of a piece, and tells who is concerned.
@@ -141,7 +141,7 @@ impl Ledger {
             }
             Settled::Failed(error) | Settled::AllFailed(error) => sink.failed(first, count, error),
         }
-        waiting.iter().for_each(Thread::unpark);
+        waiting.iter().for_each(|sleeper| sleeper.wake());
     }
 }
 

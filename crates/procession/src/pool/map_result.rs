@@ -155,16 +155,7 @@ impl<R: DeserializeOwned> MapResult<R> {
     }
 
     fn hook(&self, hook: Hook) {
-        {
-            let mut state = self.batch.state();
-            if !state.is_over() {
-                state.hooks.push(hook);
-                drop(state);
-                self.engine.listen();
-                return;
-            }
-        }
-        self.engine.callbacks.run(hook);
+        self.batch.hook(&self.engine, hook);
     }
 }
 

@@ -315,7 +315,7 @@ impl<'a> TaskOptions<'a> {
         let is_known = most == Some(least) || self.chunk_size.is_none();
         let progress = self.begin_progress(is_known.then_some(known));
         let batch = Batch::new(self.engine, Order::All, progress);
-        batch.end_progress_when_over();
+        batch.end_progress_when_over(self.engine);
         let chunk = self.chunk();
         let mut many = Many::new(self.engine, &batch, function, limits, chunk, known);
         collected.iter().for_each(|args| many.push(args));

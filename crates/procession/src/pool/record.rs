@@ -68,6 +68,11 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
 }
 
 impl<'a> Record<'a> {
+    /// The kind alone.
+    pub(crate) fn kind(&self) -> u8 {
+        self.kind & !HAS_HANDLES
+    }
+
     pub(crate) fn has_handles(&self) -> bool {
         self.kind & HAS_HANDLES != 0
     }
@@ -85,7 +90,7 @@ impl<'a> Record<'a> {
         let refused = |bytes| {
             postcard::from_bytes::<Refused>(bytes).map_err(|error| garbage(&error.to_string()))
         };
-        match self.kind & !HAS_HANDLES {
+        match self.kind() {
             kind if kind == Kind::Value as u8 => Ok(self.bytes),
             kind if kind == Kind::Panicked as u8 => {
                 Err(match postcard::from_bytes::<Panicked>(self.bytes) {

@@ -6,7 +6,6 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use procession_sys::Handle;
@@ -14,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::engine::{Awaited, Engine};
 use super::ledger::Sink;
+use super::sleeper::Sleeper;
 use super::{ResultTimeoutError, TaskError, buffers, record};
 use crate::codec::{self, DecodeError};
 
@@ -67,7 +67,7 @@ struct State {
     number: u64,
     outcome: Option<Result<Encoded, TaskError>>,
     is_taken: bool,
-    threads: Vec<Thread>,
+    sleepers: Vec<Arc<Sleeper>>,
     wakers: Vec<Waker>,
     hooks: Vec<Hook>,
 }
@@ -90,13 +90,13 @@ impl Cell {
     }
 
     fn settle(self: &Arc<Self>, outcome: Result<Encoded, TaskError>) {
-        let (threads, wakers, hooks) = {
+        let (sleepers, wakers, hooks) = {
             let mut state = self.state();
             state.outcome = Some(outcome);
-            let State { threads, wakers, hooks, .. } = &mut *state;
-            (std::mem::take(threads), std::mem::take(wakers), std::mem::take(hooks))
+            let State { sleepers, wakers, hooks, .. } = &mut *state;
+            (std::mem::take(sleepers), std::mem::take(wakers), std::mem::take(hooks))
         };
-        threads.iter().for_each(Thread::unpark);
+        sleepers.iter().for_each(|sleeper| sleeper.wake());
         let Some(engine) = self.engine.upgrade() else { return };
         engine.stop_listening(wakers.len() + hooks.len());
         wakers.into_iter().for_each(Waker::wake);
@@ -160,8 +160,8 @@ impl Awaited for Cell {
         state.outcome.is_some() || state.is_taken
     }
 
-    fn unpark(&self, thread: Thread) {
-        self.state().threads.push(thread);
+    fn wake(&self, sleeper: Arc<Sleeper>) {
+        self.state().sleepers.push(sleeper);
     }
 }
 

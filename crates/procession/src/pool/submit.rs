@@ -1,5 +1,6 @@
 //! From arguments to pieces of work.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,13 @@ use procession_sys::Handle;
 use serde::Serialize;
 
 use super::TaskError;
-use super::backend::Work;
+use super::backend::{Stash, Work};
 use super::batch::{Batch, BatchSink};
 use super::buffers;
 use super::engine::Engine;
 use super::ledger::Sink;
 use super::local::TASK_HANDLES;
+use super::record;
 use super::result::{AsyncResult, Cell, CellSink};
 use crate::codec::arguments_sealed::Encoding;
 use crate::codec::{Arguments, EncodeError, Encoded};
@@ -27,9 +29,11 @@ const BYTES: usize = 8 * 1024;
 
 /// What is the same for some tasks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Limits {
-    pub(super) timeout: Option<Duration>,
-    pub(super) retries: u32,
+pub struct Limits {
+    /// How long each may run.
+    pub timeout: Option<Duration>,
+    /// How often each may run again after its worker died or it timed out.
+    pub retries: u32,
 }
 
 /// A function as pieces of work name it: the length of its name, and that.
@@ -50,31 +54,43 @@ where
 
 /// Encodes one call's arguments behind `items`: their length, then they. Returns their handles.
 fn encode<Args: Arguments>(args: &Args, items: &mut Vec<u8>) -> Result<Vec<Handle>, TaskError> {
+    write(items, |items| {
+        let mut encoded = Encoded { bytes: std::mem::take(items), handles: Vec::new() };
+        let result = args.encode(&mut Encoding(&mut encoded));
+        *items = encoded.bytes;
+        result.map_err(TaskError::Encode)?;
+        let count = encoded.handles.len();
+        if count > TASK_HANDLES {
+            let reason = format!("they carry {count} handles; the most is {TASK_HANDLES}");
+            return Err(TaskError::Encode(EncodeError::new::<Args>("the arguments", reason)));
+        }
+        Ok(encoded.handles)
+    })
+}
+
+/// Writes an item behind `items`: its length, then what `item` writes.
+fn write<T>(
+    items: &mut Vec<u8>,
+    item: impl FnOnce(&mut Vec<u8>) -> Result<T, TaskError>,
+) -> Result<T, TaskError> {
     let before = items.len();
     items.extend([0; 4]);
-    let mut encoded = Encoded { bytes: std::mem::take(items), handles: Vec::new() };
-    let result = args.encode(&mut Encoding(&mut encoded));
-    *items = encoded.bytes;
+    let result = item(items);
     let length = items.len() - before - 4;
-    let refused = |reason: String| EncodeError::new::<Args>("the arguments", reason);
-    let result = result.and_then(|()| match u32::try_from(length) {
-        Ok(length) if encoded.handles.len() <= TASK_HANDLES => Ok(length),
-        Ok(_) => Err(refused(format!(
-            "they carry {} handles; the most is {TASK_HANDLES}",
-            encoded.handles.len()
-        ))),
-        Err(_) => Err(refused(format!("{length} bytes are more than 4 GiB"))),
-    });
-    match result {
+    let result = result.and_then(|value| match u32::try_from(length) {
         Ok(length) => {
             items[before..before + 4].copy_from_slice(&length.to_ne_bytes());
-            Ok(encoded.handles)
+            Ok(value)
         }
-        Err(error) => {
-            items.truncate(before);
-            Err(TaskError::Encode(error))
+        Err(_) => {
+            let reason = format!("{length} bytes are more than 4 GiB");
+            Err(TaskError::Encode(EncodeError::new::<()>("the arguments", reason)))
         }
+    });
+    if result.is_err() {
+        items.truncate(before);
     }
+    result
 }
 
 /// Submits one call.
@@ -105,7 +121,8 @@ where
             let number = engine.ledger.open(&sink, 0, 1).ok_or(TaskError::Closed)?;
             cell.set_number(number);
             let Limits { timeout, retries } = limits;
-            let work = Work { number, function, items, count: 1, handles, timeout, retries };
+            let work =
+                Work { number, function, items, count: 1, stash: None, handles, timeout, retries };
             engine.submit(vec![work]);
         }
         Err(error) => engine.refuse(&sink, 0, error),
@@ -114,7 +131,7 @@ where
 }
 
 /// Submits calls of one function, some to a piece.
-pub(super) struct Many<'a> {
+pub struct Many<'a> {
     engine: &'a Arc<Engine>,
     batch: &'a Arc<Batch>,
     sink: Arc<dyn Sink>,
@@ -162,12 +179,7 @@ impl<'a> Many<'a> {
     pub(super) fn push<Args: Arguments>(&mut self, args: &Args) {
         let before = self.encoded.len();
         match encode(args, &mut self.encoded) {
-            Ok(handles) if handles.is_empty() => {
-                self.count += 1;
-                if self.count >= self.items || self.encoded.len() >= self.bytes {
-                    self.cut(Vec::new());
-                }
-            }
+            Ok(handles) if handles.is_empty() => self.count(),
             // What carries handles is a piece of its own.
             Ok(handles) => {
                 let own = self.encoded.split_off(before);
@@ -184,8 +196,91 @@ impl<'a> Many<'a> {
         }
     }
 
-    /// Ends the piece that is being made.
+    /// Adds one call, whose item `write` writes behind what is there. If that fails, nothing is
+    /// added, and the piece that was being made is complete.
+    ///
+    /// # Errors
+    ///
+    /// What `write` returns.
+    pub fn push_bytes<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failed = None;
+        let written = self::write(&mut self.encoded, |items| {
+            write(items).map_err(|error| {
+                failed = Some(error);
+                TaskError::Cancelled // is not seen
+            })
+        });
+        match (written, failed) {
+            (Ok(()), _) => self.count(),
+            (Err(_), Some(error)) => {
+                self.cut(Vec::new());
+                return Err(error);
+            }
+            (Err(error), None) => {
+                self.cut(Vec::new());
+                let index = self.batch.grow(1);
+                self.engine.refuse(&self.sink, index, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one call, whose item is long: it goes to where workers find it, and is not copied again
+    /// before. `parts` are the item's bytes.
+    pub fn push_long(&mut self, parts: &[&[u8]]) {
+        self.cut(Vec::new());
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let stash = u32::try_from(length).ok().and_then(|length| {
+            let length = length.to_ne_bytes();
+            let ends: [&[u8]; 2] = [&self.function, &length];
+            let parts: Vec<&[u8]> = ends.into_iter().chain(parts.iter().copied()).collect();
+            self.engine.backend().stash(&parts)
+        });
+        match stash {
+            Some(stash) => {
+                self.count = 1;
+                self.cut_stashed(stash);
+            }
+            None => {
+                // Without a place of its own it is a piece as others are.
+                let written = self.push_bytes(|items| {
+                    parts.iter().for_each(|part| items.extend_from_slice(part));
+                    Ok::<_, std::convert::Infallible>(())
+                });
+                let Ok(()) = written;
+                self.cut(Vec::new());
+            }
+        }
+    }
+
+    /// Settles one call here and now: `kind` and `bytes` are its outcome.
+    pub fn settle(&mut self, kind: u8, bytes: &[u8]) {
+        self.cut(Vec::new());
+        let index = self.batch.grow(1);
+        let record = [&record::header(kind, bytes.len())[..], bytes].concat();
+        self.sink.ran(index, 1, record, Vec::new(), 0);
+    }
+
+    fn count(&mut self) {
+        self.count += 1;
+        if self.count >= self.items || self.encoded.len() >= self.bytes {
+            self.cut(Vec::new());
+        }
+    }
+
+    fn cut_stashed(&mut self, stash: Stash) {
+        self.cut_with(Vec::new(), Some(stash));
+    }
+
     fn cut(&mut self, handles: Vec<Handle>) {
+        self.cut_with(handles, None);
+    }
+
+    /// Ends the piece that is being made.
+    fn cut_with(&mut self, handles: Vec<Handle>, stash: Option<Stash>) {
         if self.count == 0 {
             return;
         }
@@ -201,17 +296,29 @@ impl<'a> Many<'a> {
         self.ready_bytes += items.len();
         let Limits { timeout, retries } = self.limits;
         let function = Arc::clone(&self.function);
-        self.ready.push(Work { number, function, items, count, handles, timeout, retries });
+        self.ready.push(Work { number, function, items, count, stash, handles, timeout, retries });
         if self.ready.len() >= PIECES || self.ready_bytes >= BYTES {
             self.ready_bytes = 0;
             self.engine.submit_some(std::mem::take(&mut self.ready));
         }
     }
 
+    /// Drops the piece that is being made and was not submitted.
+    pub fn forget_piece(&mut self) {
+        self.count = 0;
+        self.encoded.clear();
+    }
+
     /// Submits what has not been.
-    pub(super) fn finish(mut self) {
+    pub fn finish(mut self) {
         self.cut(Vec::new());
         self.engine.submit(std::mem::take(&mut self.ready));
+    }
+}
+
+impl fmt::Debug for Many<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Many").field("ready", &self.ready.len()).finish_non_exhaustive()
     }
 }
 

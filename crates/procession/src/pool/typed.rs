@@ -360,12 +360,7 @@ impl Pool {
     /// Returns how the pool is now.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        if !self.engine.is_ours() {
-            return PoolStats::default();
-        }
-        self.engine.look();
-        let (done, failed) = self.engine.ledger.totals();
-        PoolStats { done, failed, ..self.engine.backend().stats() }
+        self.engine.stats()
     }
 
     /// Takes no more tasks. Those that were submitted are done.

@@ -12,28 +12,28 @@ use std::time::{Duration, Instant};
 
 use procession_shm::store::Store;
 use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
-use procession_sys::{BorrowedHandle, ExitStatus, Handle, borrow};
+use procession_sys::{BorrowedHandle, Handle, borrow};
 
 use super::desk::Handles;
-use super::worker::{self, GO, Initializer, Orders, Passed, READY, WorkerEnd};
+use super::hire::{Ended, Hire, Hired};
+use super::seat::{Plan, Seat, lend};
+use super::worker::{BEGIN, FAILED, MESSAGE, READY};
 use super::{Board, MOST_LANES, MOST_WORKERS};
-use crate::context::StartMethod;
 use crate::pool::backend::End;
 use crate::pool::{PoolError, TaskError};
-use crate::process::{Child, JoinError, Process};
 use crate::start::StartError;
-use crate::supervisor::{Record, Supervisor};
 
 /// What workers are like.
-#[derive(Debug)]
-pub(crate) struct CrewSettings {
-    pub(crate) workers: usize,
-    pub(crate) threads: usize,
-    pub(crate) name: String,
-    pub(crate) max_tasks: Option<u64>,
-    pub(crate) memory_limit: Option<u64>,
-    pub(crate) start_method: Option<StartMethod>,
-    pub(crate) initializer: Option<Initializer>,
+#[derive(Clone, Debug)]
+pub struct CrewSettings {
+    /// How many there are.
+    pub workers: usize,
+    /// How many threads of each run tasks.
+    pub threads: usize,
+    /// What they are called, before their number.
+    pub name: String,
+    /// After how many tasks each is replaced.
+    pub max_tasks: Option<u64>,
 }
 
 /// How many workers in a row may fail before they are ready, by a panic of the initializer, say.
@@ -57,13 +57,16 @@ pub(super) enum Why {
 pub(super) struct Member {
     place: usize,
     threads: usize,
-    child: Option<Child<WorkerEnd>>,
-    record: Arc<Record>,
+    hired: Arc<dyn Hired>,
+    /// It has ended, and how was looked at.
+    is_examined: bool,
     wire: Wire,
     store: Handle,
     pub(super) tasks_done: u64,
     /// It has begun to take tasks.
     is_ready: bool,
+    /// What it has said of why it cannot.
+    failed: Option<String>,
     killed: Option<(Why, Option<u64>)>,
     leaving: bool,
     /// Handles that came with outcomes, by the piece's turn.
@@ -84,7 +87,8 @@ pub(super) struct Dead {
 
 /// All workers of a pool.
 pub(super) struct Crew {
-    settings: Arc<CrewSettings>,
+    settings: CrewSettings,
+    hire: Arc<dyn Hire>,
     board: Arc<Board>,
     members: Vec<Option<Member>>,
     /// Places whose workers are being started.
@@ -104,14 +108,14 @@ pub(super) struct Crew {
 
 /// A worker that is about to be started.
 pub(super) struct Recruit {
-    place: usize,
     name: String,
-    settings: Arc<CrewSettings>,
+    plan: Plan,
+    hire: Arc<dyn Hire>,
     board: Arc<Board>,
 }
 
 /// Workers that were told to go.
-pub(super) struct Farewell(Vec<Arc<Record>>);
+pub(super) struct Farewell(Vec<Arc<dyn Hired>>);
 
 impl Dead {
     pub(super) fn has_lane(&self, lane: usize) -> bool {
@@ -121,11 +125,11 @@ impl Dead {
 
 impl Member {
     pub(super) fn pid(&self) -> u32 {
-        self.record.process.pid()
+        self.hired.pid()
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.record.name
+        self.hired.name()
     }
 
     pub(super) fn has_lane(&self, lane: usize) -> bool {
@@ -151,9 +155,13 @@ impl Member {
     fn read_wire(&mut self) {
         // As many messages as a wire holds, and no more: a hostile worker may go on for ever.
         for _ in 0..10_000 {
-            let (mut buffer, mut handles) = ([0; 64], Vec::new());
+            let (mut buffer, mut handles) = ([0; MESSAGE], Vec::new());
             match self.wire.receive(&mut buffer, &mut handles, false) {
                 Ok(1) if buffer[0] == READY => self.is_ready = true,
+                Ok(length) if buffer[0] == FAILED && !self.is_ready && length != 8 => {
+                    let message = String::from_utf8_lossy(&buffer[1..length]);
+                    self.failed = Some(message.into_owned());
+                }
                 Ok(8) => {
                     let turn = buffer.first_chunk().map_or(0, |turn| u64::from_ne_bytes(*turn));
                     if self.received.len() < MAX_BYTES {
@@ -169,37 +177,23 @@ impl Member {
     fn kill(&mut self, why: Why, turn: Option<u64>) {
         if self.killed.is_none() {
             self.killed = Some((why, turn));
-            // If it is dead already, that is told in a moment.
-            let _ = self.record.process.kill();
+            self.hired.kill();
         }
     }
 
     /// What its death means.
     fn examine(&mut self) -> Dead {
         self.read_wire();
+        self.is_examined = true;
         let pid = self.pid();
-        let exit = self.child.as_ref().and_then(Child::exit_status);
-        let exit = exit.unwrap_or_else(|| ExitStatus::from_code(0));
+        let Ended { exit, error, failed } = self.hired.ended();
         let died = TaskError::WorkerDied { pid, exit };
-        let (error, failed) = match self.child.take().map(Child::join) {
-            Some(Ok(WorkerEnd::Left)) | None => (died, None),
-            Some(Ok(WorkerEnd::Failed { message })) => (died, Some((message, true))),
-            Some(Err(JoinError::OutOfMemory { limit })) => {
-                (TaskError::MemoryLimit { pid, limit }, None)
-            }
-            // The program aborts on panics.
-            Some(Err(JoinError::Panicked { message, location, backtrace })) => {
-                (TaskError::Panicked { message, location, backtrace, worker: pid }, None)
-            }
-            Some(Err(error @ JoinError::Bootstrap { .. })) => {
-                (died, Some((error.to_string(), true)))
-            }
-            Some(Err(_)) => (died, None),
-        };
-        let failed = failed.or_else(|| {
+        let failed = failed.or(self.failed.take()).map(|message| (message, true)).or_else(|| {
             let unready = !self.is_ready && self.killed.is_none() && !self.leaving;
-            unready.then(|| (format!("{error}, before it was ready"), false))
+            let said = error.as_ref().unwrap_or(&died);
+            unready.then(|| (format!("{said}, before it was ready"), false))
         });
+        let error = error.unwrap_or(died);
         Dead { place: self.place, threads: self.threads, why: self.killed, error, failed }
     }
 }
@@ -208,13 +202,15 @@ impl Crew {
     /// Starts all workers.
     pub(super) fn start(
         settings: CrewSettings,
+        hire: Arc<dyn Hire>,
         board: Arc<Board>,
         on_death: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, PoolError> {
         check(settings.workers, settings.threads)?;
         let mut crew = Self {
             target: settings.workers,
-            settings: Arc::new(settings),
+            settings,
+            hire,
             board,
             members: Vec::new(),
             starting: Vec::new(),
@@ -256,7 +252,7 @@ impl Crew {
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().flatten().filter(|member| member.child.is_some())
+        self.members.iter().flatten().filter(|member| !member.is_examined)
     }
 
     pub(super) fn member_of(&mut self, lane: usize) -> Option<&mut Member> {
@@ -320,7 +316,7 @@ impl Crew {
         self.failure = Some(message);
         for member in self.members.iter_mut().flatten() {
             member.leaving = true;
-            let _ = member.record.process.kill();
+            member.hired.kill();
         }
         (self.on_death)();
     }
@@ -351,10 +347,11 @@ impl Crew {
         self.board.giver.welcome(place);
         self.named += 1;
         self.restarts += 1;
+        let CrewSettings { threads, max_tasks, .. } = self.settings;
         Ok(Recruit {
-            place,
             name: format!("{}-{}", self.settings.name, self.named),
-            settings: Arc::clone(&self.settings),
+            plan: Plan { place, threads, max_tasks },
+            hire: Arc::clone(&self.hire),
             board: Arc::clone(&self.board),
         })
     }
@@ -375,18 +372,18 @@ impl Crew {
             }
         };
         if self.over.is_some() || self.failure.is_some() {
-            let _ = member.record.process.kill();
+            member.hired.kill();
             return;
         }
         let (deaths, on_death) = (Arc::clone(&self.deaths), Arc::clone(&self.on_death));
-        let record = Arc::clone(&member.record);
+        let hired = Arc::clone(&member.hired);
         // If it is dead already, that is told in a moment.
-        let _ = member.wire.try_send(&[&[GO]], &[]);
+        let _ = member.wire.try_send(&[&BEGIN], &[]);
         if self.members.len() <= place {
             self.members.resize_with(place + 1, || None);
         }
         self.members[place] = Some(member);
-        record.on_end(Box::new(move || {
+        hired.on_end(Box::new(move || {
             deaths.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             on_death();
         }));
@@ -420,9 +417,9 @@ impl Crew {
                 .map(|member| {
                     member.leaving = true;
                     if how == End::Terminate {
-                        let _ = member.record.process.kill();
+                        member.hired.kill();
                     }
-                    Arc::clone(&member.record)
+                    Arc::clone(&member.hired)
                 })
                 .collect(),
         )
@@ -432,62 +429,43 @@ impl Crew {
 impl Farewell {
     /// Waits until they are gone.
     pub(super) fn wait(self) {
-        for record in self.0 {
-            // It can only fail in a forked copy, whose children these are not.
-            let _ = Supervisor::wait(&record, None);
-        }
+        self.0.iter().for_each(|hired| hired.wait());
     }
 }
 
 impl Recruit {
     /// Starts it.
     pub(super) fn start(self) -> (usize, Result<Member, PoolError>) {
-        (self.place, self.try_start())
+        (self.plan.place, self.try_start())
     }
 
     fn try_start(self) -> Result<Member, PoolError> {
-        let Self { place, name, settings, board } = self;
+        let Self { name, plan, hire, board } = self;
         let resources =
             |what: &'static str| move |error| PoolError::Start(StartError::resources(what, error));
-        let (ours, theirs) = Wire::pair().map_err(resources("make a worker's wire"))?;
+        let (wire, theirs) = Wire::pair().map_err(resources("make a worker's wire"))?;
         let store = Store::new().map_err(resources("make a worker's memory"))?;
-        let lend = |handle: BorrowedHandle<'_>| {
-            handle.try_clone_to_owned().map(Passed).map_err(resources("pass on a handle"))
-        };
-        let orders = Orders {
+        let lend = |handle: BorrowedHandle<'_>| lend(handle).map_err(resources("pass on a handle"));
+        let seat = Seat {
             slots: lend(board.giver.handle())?,
             inputs: lend(board.inputs.handle())?,
             outputs: lend(store.handle())?,
             wire: lend(theirs.handle())?,
-            place,
-            threads: settings.threads,
-            max_tasks: settings.max_tasks,
-            initializer: settings
-                .initializer
-                .as_ref()
-                .map(Initializer::try_clone)
-                .transpose()
-                .map_err(resources("pass on a handle"))?,
+            plan,
         };
         drop(theirs);
         let store = lend(store.handle())?.0;
-        let mut process = Process::new(worker::work, (orders,)).name(name).daemon(true);
-        if let Some(limit) = settings.memory_limit {
-            process = process.memory_limit(limit);
-        }
-        if let Some(method) = settings.start_method {
-            process = process.start_method(method);
-        }
-        let child = process.start().map_err(PoolError::Start)?;
+        let hired = hire.hire(name, seat)?;
         Ok(Member {
-            place,
-            threads: settings.threads,
-            record: Arc::clone(child.record()),
-            child: Some(child),
-            wire: ours,
+            place: plan.place,
+            threads: plan.threads,
+            hired,
+            is_examined: false,
+            wire,
             store,
             tasks_done: 0,
             is_ready: false,
+            failed: None,
             killed: None,
             leaving: false,
             received: HashMap::new(),

@@ -31,9 +31,17 @@ struct Piece {
 
 /// A block of the parent's store, free again when this is dropped.
 #[derive(Debug)]
-struct Stored {
+pub(super) struct Stored {
     board: Arc<Board>,
     block: Block,
+}
+
+impl Stored {
+    /// Stores the bytes of a piece; `None` if there is no room.
+    pub(super) fn put(board: &Arc<Board>, parts: &[&[u8]]) -> Option<Self> {
+        let block = board.inputs.put(parts).ok()?;
+        Some(Self { board: Arc::clone(board), block })
+    }
 }
 
 impl Drop for Stored {
@@ -121,11 +129,11 @@ impl Desk {
     }
 
     pub(super) fn submit(&mut self, work: Vec<Work>) {
-        self.pending.extend(work.into_iter().map(|work| Piece {
+        self.pending.extend(work.into_iter().map(|mut work| Piece {
             start: 0,
             left: work.count,
             retries: work.retries,
-            stored: None,
+            stored: work.stash.take().and_then(|stash| stash.downcast().ok()).map(|stored| *stored),
             work,
         }));
     }
@@ -205,8 +213,8 @@ impl Desk {
         let fits = !is_stored && Giver::fits(length, large);
         let mut stored = None;
         if !fits && !is_stored {
-            let Ok(block) = board.inputs.put(&parts) else { return Some(piece) };
-            stored = Some(Stored { board: Arc::clone(&board), block });
+            let Some(put) = Stored::put(&board, &parts) else { return Some(piece) };
+            stored = Some(put);
         }
         if piece.work.count == 1 && stored.is_some() {
             // The store has it, also for another run: our own copy is not needed.

@@ -21,6 +21,8 @@
 
 mod crew;
 mod desk;
+mod hire;
+mod seat;
 mod worker;
 
 use std::fmt;
@@ -31,13 +33,18 @@ use std::time::{Duration, Instant};
 use procession_shm::slots::{Giver, TAKERS, Waited};
 use procession_shm::store::Store;
 
-use super::backend::{Backend, End, Outcome, Patience, Work};
+use super::backend::{Backend, End, Outcome, Patience, Stash, Work};
+use super::sleeper::Interrupted;
 use super::{PoolError, PoolStats, TaskError, WorkerStats};
 use crew::Crew;
-use desk::Desk;
+use desk::{Desk, Stored};
 
-pub(crate) use crew::{CrewSettings, TASK_HANDLES};
-pub(crate) use worker::{Initializer, Passed};
+pub use crew::CrewSettings;
+pub(crate) use crew::TASK_HANDLES;
+pub use hire::{Ended, Hire, Hired};
+pub(crate) use seat::Passed;
+pub use seat::{Plan, Seat};
+pub use worker::{Reply, Runner, Task, Worker};
 
 /// The most lanes: each may be at a piece, and there shall be slots for more.
 pub(crate) const MOST_LANES: usize = 768;
@@ -71,6 +78,7 @@ impl Local {
     /// Starts the workers. `wake` wakes the engine's keeper.
     pub(crate) fn new(
         settings: CrewSettings,
+        hire: Arc<dyn Hire>,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Self, PoolError> {
         let create = |error| PoolError::Create(crate::CreateError::System(error));
@@ -85,7 +93,7 @@ impl Local {
                 wake();
             }
         };
-        let crew = Crew::start(settings, Arc::clone(&board), Arc::new(on_death))?;
+        let crew = Crew::start(settings, hire, Arc::clone(&board), Arc::new(on_death))?;
         let desk = Desk::new(Arc::clone(&board));
         let state = Mutex::new(State { desk, crew, decided: Vec::new() });
         Ok(Self { board, state, nudged })
@@ -132,13 +140,17 @@ impl Backend for Local {
         desk.place(crew.lanes());
     }
 
+    fn stash(&self, parts: &[&[u8]]) -> Option<Stash> {
+        Some(Box::new(Stored::put(&self.board, parts)?))
+    }
+
     fn cancel(&self, numbers: &[u64]) {
         let mut state = self.state();
         let State { desk, crew, decided } = &mut *state;
         desk.cancel(numbers, crew, decided);
     }
 
-    fn poll(&self, patience: Patience, outcomes: &mut Vec<Outcome>) {
+    fn poll(&self, patience: Patience, outcomes: &mut Vec<Outcome>) -> Result<(), Interrupted> {
         let (count, pieces, limit) = {
             let mut state = self.state();
             // Who was nudged before it came here was nudged all the same.
@@ -147,23 +159,25 @@ impl Backend for Local {
             let count = self.board.giver.count();
             state.update(outcomes);
             if !outcomes.is_empty() || nudged {
-                return;
+                return Ok(());
             }
             let pieces = patience.pieces.min(state.desk.placed() / 2).max(1);
             (count, pieces, state.desk.next_limit())
         };
         let deadline = [patience.deadline, limit].into_iter().flatten().min();
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return;
+            return Ok(());
         }
         let nudged = || self.nudged.load(Ordering::Acquire);
         let waited = self.board.giver.wait(count, pieces, deadline, nudged);
         match waited {
+            Ok(Waited::Interrupted) if procession_shm::gives_up() => return Err(Interrupted),
             Ok(Waited::Changed | Waited::TimedOut | Waited::Interrupted) => {}
             // Sleeping on a word of our own memory is not refused; if it is, not to burn a processor.
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
         self.state().update(outcomes);
+        Ok(())
     }
 
     fn nudge(&self) {
