@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession::{Event, StartMethod, TaskError};
-use procession_tests::{Random, for_each_method, is_long, proc};
+use procession_tests::{Random, block_on, for_each_method, is_long, proc};
 
-use crate::pool::{block_on, pool, square};
+use crate::pool::{pool, square};
 
 for_each_method! {
     nobody_waits_for_anothers_task,
