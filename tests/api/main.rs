@@ -21,6 +21,7 @@ mod pipe;
 mod pipe_room;
 mod pool;
 mod pool_ends;
+mod pool_futures;
 mod pool_waits;
 mod process;
 mod progress;

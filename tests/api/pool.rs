@@ -8,7 +8,7 @@ use std::time::Duration;
 use procession::{
     Array, AsyncResult, EncodeError, Lock, Pool, Queue, ResultTimeoutError, StartMethod, TaskError,
 };
-use procession_tests::{block_on, for_each_method, is_long, proc};
+use procession_tests::{for_each_method, is_long, proc};
 use serde::{Deserialize, Serialize};
 
 for_each_method! {
@@ -18,7 +18,6 @@ for_each_method! {
     unordered_values_come_as_they_end,
     results_wait_and_tell,
     callbacks_run_on_their_own_thread,
-    results_are_futures,
     values_of_every_size,
     handles_go_both_ways,
     panics_are_outcomes,
@@ -194,21 +193,6 @@ fn callbacks_run_on_their_own_thread(method: StartMethod) {
     let all = pool.map_async(square, 0..10).expect("submitted");
     all.callback(move |values| sender.send((values.iter().sum(), None)).expect("listens"));
     assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok((285, None)));
-}
-
-fn results_are_futures(method: StartMethod) {
-    let pool = pool(2, method);
-    let values = block_on(async {
-        let first = pool.apply_async(square, (3,)).expect("submitted");
-        let second = pool.apply_async(no, ()).expect("submitted");
-        let all = pool.map_async(square, 0..100).expect("submitted");
-        (first.await, second.await.is_err(), all.await.map(|values| values.len()))
-    });
-    assert_eq!(values, (Ok(9), true, Ok(100)));
-    for number in 0..200 {
-        let result = pool.apply_async(square, (number,)).expect("submitted");
-        assert_eq!(block_on(result), Ok(number * number));
-    }
 }
 
 fn values_of_every_size(method: StartMethod) {
