@@ -22,6 +22,7 @@ mod pipe_room;
 mod pool;
 mod pool_ends;
 mod pool_futures;
+mod pool_limits;
 mod pool_waits;
 mod process;
 mod progress;

@@ -10,7 +10,7 @@ use procession_sys::{Handle, clock};
 
 use super::Board;
 use super::crew::{Crew, Dead, Why};
-use crate::codec::DecodeError;
+use crate::codec::{DecodeError, EncodeError};
 use crate::pool::TaskError;
 use crate::pool::backend::{Outcome, Settled, Work};
 use crate::pool::buffers;
@@ -179,7 +179,7 @@ impl Desk {
 
     /// Places pieces that wait, as long as slots are free. So many lie in slots that no lane waits
     /// for the next one, and so few that a slot is warm when it is used again.
-    pub(super) fn place(&mut self, lanes: usize) {
+    pub(super) fn place(&mut self, lanes: usize, outcomes: &mut Vec<Outcome>) {
         let most = (lanes * 32).clamp(128, SLOTS);
         let mut new = 0;
         while self.count < most
@@ -191,11 +191,18 @@ impl Desk {
             };
             match self.put(slot, piece) {
                 None => new += 1,
-                Some(piece) => {
-                    // No memory: what is in slots brings some back when it is done.
+                // No memory: what is in slots brings some back when it is done.
+                Some(piece) if self.count > 0 => {
                     self.free.push(slot);
                     self.pending.push_front(piece);
                     break;
+                }
+                Some(mut piece) => {
+                    self.free.push(slot);
+                    outcomes.push(fail(&mut piece, no_memory()));
+                    if piece.left > 0 {
+                        self.pending.push_front(piece);
+                    }
                 }
             }
         }
@@ -525,6 +532,14 @@ fn fail(piece: &mut Piece, error: TaskError) -> Outcome {
     let number = piece.work.number;
     piece.skip(1);
     Outcome { number, settled: Settled::Failed(error) }
+}
+
+fn no_memory() -> TaskError {
+    TaskError::Encode(EncodeError::from_parts(
+        "the arguments".to_owned(),
+        "a task".to_owned(),
+        "the system, or a limit on the size of files, leaves no memory for them".to_owned(),
+    ))
 }
 
 fn garbage(what: &str) -> TaskError {
