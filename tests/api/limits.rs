@@ -29,8 +29,8 @@ fn no_descriptor_for_a_pipe_or_a_message(method: StartMethod) {
 }
 
 /// Runs a scenario as a user who has no other process; root itself is not limited.
-fn as_nobody(scenario: &str, method: StartMethod, argument: &str) {
-    let mut program = program!("limits").arg(scenario).arg(method_name(method)).arg(argument);
+pub(crate) fn as_nobody(family: &str, scenario: &str, method: StartMethod, argument: &str) {
+    let mut program = program!(family).arg(scenario).arg(method_name(method)).arg(argument);
     if raw::user() == 0 {
         program.command().uid(54_321).gid(54_321);
         let probe = std::process::Command::new(env!("CARGO_BIN_EXE_program"))
@@ -49,10 +49,10 @@ fn as_nobody(scenario: &str, method: StartMethod, argument: &str) {
 
 fn no_process_at_any_step_of_the_first_start(method: StartMethod) {
     for free in 0..=5 {
-        as_nobody("processes_at_first", method, &free.to_string());
+        as_nobody("limits", "processes_at_first", method, &free.to_string());
     }
 }
 
 fn no_process_after_some(method: StartMethod) {
-    as_nobody("processes", method, "12");
+    as_nobody("limits", "processes", method, "12");
 }

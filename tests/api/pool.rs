@@ -1,17 +1,14 @@
 //! Pools: values of tasks, in every way of asking for them.
 
 use std::collections::HashSet;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use procession::{
     Array, AsyncResult, EncodeError, Lock, Pool, Queue, ResultTimeoutError, StartMethod, TaskError,
 };
-use procession_tests::{for_each_method, is_long};
+use procession_tests::{for_each_method, is_long, proc};
 use serde::{Deserialize, Serialize};
 
 for_each_method! {
@@ -21,7 +18,6 @@ for_each_method! {
     unordered_values_come_as_they_end,
     results_wait_and_tell,
     callbacks_run_on_their_own_thread,
-    results_are_futures,
     values_of_every_size,
     handles_go_both_ways,
     panics_are_outcomes,
@@ -197,40 +193,6 @@ fn callbacks_run_on_their_own_thread(method: StartMethod) {
     let all = pool.map_async(square, 0..10).expect("submitted");
     all.callback(move |values| sender.send((values.iter().sum(), None)).expect("listens"));
     assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok((285, None)));
-}
-
-struct Unpark(std::thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return value;
-        }
-        std::thread::park();
-    }
-}
-
-fn results_are_futures(method: StartMethod) {
-    let pool = pool(2, method);
-    let values = block_on(async {
-        let first = pool.apply_async(square, (3,)).expect("submitted");
-        let second = pool.apply_async(no, ()).expect("submitted");
-        let all = pool.map_async(square, 0..100).expect("submitted");
-        (first.await, second.await.is_err(), all.await.map(|values| values.len()))
-    });
-    assert_eq!(values, (Ok(9), true, Ok(100)));
-    for number in 0..200 {
-        let result = pool.apply_async(square, (number,)).expect("submitted");
-        assert_eq!(block_on(result), Ok(number * number));
-    }
 }
 
 fn values_of_every_size(method: StartMethod) {
@@ -413,8 +375,11 @@ fn threads_share_a_worker(method: StartMethod) {
 fn results_in_any_order_or_never(method: StartMethod) {
     let pool = pool(2, method);
     let count = if is_long() { 1_000_000 } else { 20_000 };
+    let open = || proc::descriptors_of(std::process::id()).len();
+    let before = open();
     let results: Vec<AsyncResult<u64>> =
         (0..count).map(|number| pool.apply_async(square, (number,)).expect("submitted")).collect();
+    assert_eq!(open(), before, "a task that nobody has asked for yet needs no descriptor");
     for (number, result) in results.iter().enumerate().rev().step_by(7) {
         assert_eq!(result.get(), Ok((number * number) as u64));
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use procession::{Pool, PoolError, StartMethod, TaskError};
+use procession::{Event, Pool, PoolError, StartMethod, TaskError, Value};
 use procession_tests::{for_each_method, proc, sleep_long};
 
 use crate::pool::{pool, square};
@@ -18,6 +18,7 @@ for_each_method! {
     a_pool_is_closed_and_joined,
     a_pool_is_terminated,
     initializers_that_fail,
+    workers_that_cannot_be_replaced_do_not_hurt_the_others,
     tasks_that_exit_fork_and_close,
     bad_settings_are_refused,
     a_forked_copy_has_no_pool,
@@ -300,6 +301,26 @@ fn initializers_that_fail(method: StartMethod) {
         TaskError::NoWorkers { message } => assert!(message.contains("signal 9"), "{message}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// Only the first one comes up: it goes on with what it is at, however often the other fails.
+fn workers_that_cannot_be_replaced_do_not_hurt_the_others(method: StartMethod) {
+    fn only_once(count: Value<u32>) {
+        let mut count = count.lock().expect("nobody dies with it");
+        *count += 1;
+        assert!(*count == 1, "no second licence");
+    }
+    let count = Value::new(0).expect("a value");
+    let pool = Pool::builder().workers(2).start_method(method);
+    let pool = pool.initializer(only_once, (count.clone(),)).build().expect("a pool");
+    let event = Event::new().expect("an event");
+    let long = pool.apply_async(|event: Event| event.wait(), (event.clone(),)).expect("it is open");
+    // A pool without any worker would have failed by now.
+    proc::wait_until(|| count.get().expect("nobody dies with it") > 6);
+    assert_eq!(pool.stats().running, 1);
+    event.set();
+    assert_eq!(long.get(), Ok(()));
+    assert_eq!(pool.map(square, 0..100), Ok((0..100).map(square).collect()));
 }
 
 fn tasks_that_exit_fork_and_close(method: StartMethod) {

@@ -7,10 +7,10 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession::{Event, StartMethod, TaskError};
-use procession_tests::{Random, for_each_method, is_long, proc};
+use procession::{Connection, Event, StartMethod, TaskError, pipe};
+use procession_tests::{Random, block_on, for_each_method, is_long, proc};
 
-use crate::pool::{block_on, pool, square};
+use crate::pool::{pool, square};
 
 for_each_method! {
     nobody_waits_for_anothers_task,
@@ -18,6 +18,7 @@ for_each_method! {
     a_time_limit_does_not_keep_who_waits_awake,
     what_is_submitted_at_the_end_has_an_outcome,
     items_that_panic_leave_nothing_to_wait_for,
+    tasks_with_handles_run_though_nobody_waits_for_them,
 }
 
 /// Has a thread wait for a task that lasts until all others have come and gone.
@@ -210,4 +211,17 @@ fn items_that_panic_leave_nothing_to_wait_for(method: StartMethod) {
         pool.close();
         pool.join().expect("it is closed");
     }
+}
+
+/// A worker gets the handles in a task's arguments from the parent, which waits for something else.
+fn tasks_with_handles_run_though_nobody_waits_for_them(method: StartMethod) {
+    let pool = pool(2, method);
+    let (ours, theirs) = pipe::<u32>().expect("a pipe");
+    for number in 0..20 {
+        let send = |number: u32, end: Connection<u32>| end.send(&number).expect("it is read");
+        pool.apply_async(send, (number, theirs.clone())).expect("it is open");
+    }
+    let mut received: Vec<u32> = (0..20).map(|_| ours.recv().expect("they all run")).collect();
+    received.sort_unstable();
+    assert_eq!(received, (0..20).collect::<Vec<_>>());
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{Pool, SharedMemory, TaskError, Value};
-use procession_tests::{METHODS, Random, raw, rounds, tests};
+use procession_tests::{METHODS, kill_workers, rounds, tests};
 
 use crate::crash_points::points_in;
 
@@ -98,30 +98,6 @@ fn a_death_at_every_point_hurts_one_task_at_the_most() {
     }
 }
 
-/// Kills workers of `pool` at random until `done`, and returns how many those were.
-fn kill_some(pool: &Pool, kills: usize, done: &AtomicBool) -> usize {
-    let mut random = Random::new();
-    let mut killed = 0;
-    while killed < kills && !done.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_micros(random.below(3000)));
-        let mut workers = pool.stats().workers;
-        // Most of the time one that works: killed as they start, all of them would mean that the
-        // pool cannot have any.
-        if random.below(20) > 0 {
-            workers.retain(|worker| worker.busy || worker.tasks_done > 0);
-        }
-        if workers.is_empty() {
-            continue;
-        }
-        let index = usize::try_from(random.below(workers.len() as u64)).expect("small");
-        // One that is dead already and not yet replaced counts all the same: it is an upper bound.
-        if raw::signal(workers[index].pid, libc::SIGKILL).is_ok() {
-            killed += 1;
-        }
-    }
-    killed
-}
-
 fn deaths_at_any_moment_hurt_no_more_tasks_than_workers() {
     for method in METHODS {
         let pool = Pool::builder().workers(3).start_method(method).build().expect("a pool");
@@ -159,7 +135,7 @@ fn deaths_at_any_moment_hurt_no_more_tasks_than_workers() {
                     })
                 })
                 .collect();
-            let killed = kill_some(&pool, rounds() * 6, &AtomicBool::new(false));
+            let killed = kill_workers(&pool, rounds() * 6, &AtomicBool::new(false));
             done.store(true, Ordering::Relaxed);
             submitters.into_iter().for_each(|submitter| submitter.join().expect("no surprise"));
             killed
@@ -181,7 +157,7 @@ fn a_task_runs_again_as_often_as_it_may() {
         let pool = Pool::builder().workers(2).retries(RETRIES).build().expect("a pool");
         let done = AtomicBool::new(false);
         let outcomes = thread::scope(|scope| {
-            let killer = scope.spawn(|| kill_some(&pool, usize::MAX, &done));
+            let killer = scope.spawn(|| kill_workers(&pool, usize::MAX, &done));
             let items = (0..ITEMS).map(|n| (n, runs.clone()));
             let outcomes = pool.starmap_async(run, items).expect("it is open").get_all();
             done.store(true, Ordering::Relaxed);
@@ -206,7 +182,7 @@ fn deaths_of_workers_with_threads_and_few_tasks() {
     let (done, mut hurt, mut submitted) = (AtomicBool::new(false), 0, 0);
     let killed = thread::scope(|scope| {
         let killer = scope.spawn(|| {
-            let killed = kill_some(&pool, rounds(), &AtomicBool::new(false));
+            let killed = kill_workers(&pool, rounds(), &AtomicBool::new(false));
             done.store(true, Ordering::Relaxed);
             killed
         });

@@ -18,6 +18,7 @@ for_each_method! {
 
 tests! {
     however_a_program_ends_its_daemons_end,
+    however_a_program_ends_its_pools_end,
     an_exit_joins_the_others,
     an_exit_kills_daemons_that_do_not_want_to_end,
 }
@@ -51,6 +52,21 @@ fn however_a_program_ends_its_daemons_end() {
         }
         for (how, signal) in DEATHS {
             let output = run_to_its_end(how, method, "daemons");
+            let ended = output.status.signal().unwrap_or(0);
+            assert_eq!(ended, signal, "{how}, {method:?}: {output:?}");
+        }
+    }
+}
+
+/// With tasks in flight, workers that have children and pools of their own, and a thread that waits.
+fn however_a_program_ends_its_pools_end() {
+    for method in procession_tests::METHODS {
+        for (how, code) in EXITS {
+            let output = run_to_its_end(how, method, "pool");
+            assert_eq!(output.status.code(), Some(code), "{how}, {method:?}: {output:?}");
+        }
+        for (how, signal) in DEATHS {
+            let output = run_to_its_end(how, method, "pool");
             let ended = output.status.signal().unwrap_or(0);
             assert_eq!(ended, signal, "{how}, {method:?}: {output:?}");
         }

@@ -3,6 +3,7 @@
 mod constructors;
 mod law_1_fair;
 mod law_1_hope;
+mod law_2_one_outcome;
 mod law_3_whole;
 mod law_4_nothing_left;
 mod law_5_main;

@@ -3,6 +3,7 @@
 //! `PROCESSION_LONG=1` in the environment makes rounds many and values large.
 
 mod checked;
+mod pools;
 pub mod proc;
 mod program;
 pub mod raw;
@@ -11,6 +12,7 @@ mod watchdog;
 use std::time::Duration;
 
 pub use checked::{checked, warm_up};
+pub use pools::{block_on, kill_workers};
 pub use proc::Snapshot;
 use procession::{Child, JoinError, Process, StartMethod};
 pub use program::{Folder, Output, Program, Running, copy_executable};

@@ -85,8 +85,18 @@ impl Program {
     ///
     /// When it cannot be started.
     #[must_use]
-    pub fn start(mut self) -> Running {
-        self.command.stdin(Stdio::piped()).stderr(Stdio::inherit());
+    pub fn start(self) -> Running {
+        self.start_with_stderr(Stdio::inherit())
+    }
+
+    /// As [`start`](Self::start), with another standard error.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with_stderr(mut self, stderr: Stdio) -> Running {
+        self.command.stdin(Stdio::piped()).stderr(stderr);
         let mut child = self.command.spawn().expect("the helper program starts");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         Running { child, lines }

@@ -1,6 +1,7 @@
 //! System calls that the tests need and no safe crate offers.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Makes this process end, with `SIGALRM`, after some seconds.
 pub fn end_after(seconds: u32) {
@@ -188,6 +189,27 @@ pub fn has_message(socket: i32) -> bool {
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
     // SAFETY: one byte of ours is written.
     unsafe { libc::recv(socket, (&raw mut byte).cast(), 1, flags) >= 0 }
+}
+
+/// A terminal of 80 columns: what shows it, and what a program has.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let (mut ours, mut theirs, no_name) = (0, 0, std::ptr::null_mut());
+    // SAFETY: both numbers are ours to write, the size is ours to read, and null is nothing.
+    let made = unsafe {
+        let settings = std::ptr::null();
+        libc::openpty(&raw mut ours, &raw mut theirs, no_name, settings, &raw const size)
+    };
+    check(made)?;
+    // SAFETY: it was just made, and nothing else owns it.
+    let ours = unsafe { OwnedFd::from_raw_fd(ours) };
+    // SAFETY: as the other.
+    let theirs = unsafe { OwnedFd::from_raw_fd(theirs) };
+    Ok((ours, theirs))
 }
 
 /// A forked copy of this process runs `f` and ends with its result; returns its exit code.

@@ -62,6 +62,27 @@ const TUTORIAL: [(&str, &[&str]); 9] = [
 /// What `wordcount` is run on: folders of text that every clone has.
 const TEXTS: [&str; 3] = ["LICENSE-MIT", "LICENSE-APACHE", "crates"];
 
+/// What `thumbnails` says of each file that it makes, and how often it tries.
+const THUMBNAILS: [(&str, &str, &str); 16] = [
+    ("bomb.png", "wanted more than 96 MiB", "2"),
+    ("deep.rle", "crashed: signal 6", "2"),
+    ("good.rle", "640x48 to 128x10", "1"),
+    ("half.png", "no image: ", "1"),
+    ("long.rle", "panicked: range end index 65535", "1"),
+    ("loop.rle", "took over 800ms", "2"),
+    ("once.rle", "640x48 to 128x10", "2"),
+    ("page.jpg", "no image: ", "1"),
+    ("photo-1.jpg", PHOTO, "1"),
+    ("photo-2.png", PHOTO, "1"),
+    ("photo-3.jpg", PHOTO, "1"),
+    ("photo-4.png", PHOTO, "1"),
+    ("photo-5.jpg", PHOTO, "1"),
+    ("photo-6.png", PHOTO, "1"),
+    ("photo-7.jpg", PHOTO, "1"),
+    ("photo-8.png", PHOTO, "1"),
+];
+const PHOTO: &str = "1200x900 to 128x96";
+
 /// Runs every example.
 pub(crate) fn check() -> Outcome {
     let mut faults = Vec::new();
@@ -71,8 +92,9 @@ pub(crate) fn check() -> Outcome {
     for (what, crash) in [("wordcount", None), ("wordcount --crash", Some("LICENSE-MIT"))] {
         faults.extend(check_wordcount(crash).err().map(|why| format!("{what}: {why}")));
     }
+    faults.extend(check_thumbnails().err().map(|why| format!("thumbnails: {why}")));
     if faults.is_empty() {
-        let count = TUTORIAL.len() + 1;
+        let count = TUTORIAL.len() + 2;
         Outcome::Passed(format!("{count} examples printed what they should"))
     } else {
         Outcome::Failed(faults.join("\n"))
@@ -121,6 +143,31 @@ fn check_wordcount(crash: Option<&str>) -> Result<(), String> {
             _ => Err(format!("one line about {part} and a signal is missing:\n{all}")),
         },
         _ => Err(format!("{}\n{all}", output.status)),
+    }
+}
+
+/// Runs it on the files that it makes.
+fn check_thumbnails() -> Result<(), String> {
+    println!("example thumbnails");
+    let mut command = cargo(&["run", "--release", "--example", "thumbnails"]);
+    let output = command.output().map_err(|error| error.to_string())?;
+    let (text, all) = said(&output);
+    if !output.status.success() {
+        return Err(format!("{}\n{all}", output.status));
+    }
+    let rows: Vec<&str> = text.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+    let is_right = |(row, (name, outcome, tries)): (&&str, (&str, &str, &str))| {
+        let mut words = row.split_whitespace();
+        words.next() == Some(name) && row.contains(outcome) && words.rev().nth(1) == Some(tries)
+    };
+    let sum = "total: 16 files, 10 thumbnails, 2 unreadable, 4 harmful";
+    if rows.len() == THUMBNAILS.len()
+        && rows.iter().zip(THUMBNAILS).all(is_right)
+        && text.contains(sum)
+    {
+        Ok(())
+    } else {
+        Err(format!("the table is not\n{THUMBNAILS:#?}\n{sum}\nbut\n{all}"))
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) fn test(long: bool) -> bool {
             "procession-shm",
             "-p",
             "procession",
+            "--features",
+            "procession/progress",
         ]);
         run::shown(command.env("RUSTDOCFLAGS", "-D warnings"))
     });

@@ -26,6 +26,13 @@
 //! - [`SharedMemory`], [`Array`], [`Value`], [`Mutex`]: memory that processes share.
 //! - [`wait`]: several of these at once.
 //! - [`current_process`], [`parent_process`], [`active_children`]: who is who.
+//!
+//! # Features
+//!
+//! None is on by itself.
+//!
+//! - `progress`: `progress()` of a pool's options and of [`Imap`], a line on the terminal that says
+//!   how far a map is.
 
 mod bootstrap;
 mod codec;

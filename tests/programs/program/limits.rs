@@ -37,7 +37,7 @@ fn when_released(until: Receiver<()>) -> u8 {
 }
 
 /// Opens files until no number below `FILLED` is free.
-fn fill() -> Vec<File> {
+pub(crate) fn fill() -> Vec<File> {
     let mut files = Vec::new();
     while files.last().is_none_or(|file: &File| file.as_raw_fd() < FILLED - 1) {
         files.push(File::open("/dev/null").expect("/dev/null is there"));
@@ -45,10 +45,11 @@ fn fill() -> Vec<File> {
     files
 }
 
-const FILLED: i32 = 64;
+/// The first number that is not filled.
+pub(crate) const FILLED: i32 = 64;
 
 /// Runs `f` with so many descriptors free.
-fn with_free<R>(free: u64, f: impl FnOnce() -> R) -> R {
+pub(crate) fn with_free<R>(free: u64, f: impl FnOnce() -> R) -> R {
     raw::set_limit(libc::RLIMIT_NOFILE, FILLED as u64 + free).expect("limited");
     let result = f();
     raw::set_limit(libc::RLIMIT_NOFILE, u64::MAX).expect("back to the hard limit");

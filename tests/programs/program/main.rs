@@ -12,6 +12,8 @@ mod fork;
 mod host;
 mod idle;
 mod limits;
+mod pool_limits;
+mod progress;
 mod runtime;
 mod streams;
 
@@ -31,6 +33,8 @@ const FAMILIES: &[(&str, Family)] = &[
     ("host", host::run),
     ("idle", idle::run),
     ("limits", limits::run),
+    ("pool_limits", pool_limits::run),
+    ("progress", progress::run),
     ("runtime", runtime::run),
     ("streams", streams::run),
 ];

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use procession::{Connection, Process, StartMethod, pipe};
+use procession::{Connection, Pool, Process, StartMethod, pipe};
 use procession_tests::{method_from, method_name, raw, sleep_long};
 
 use crate::argument;
@@ -16,6 +16,7 @@ pub(crate) fn run() -> ExitCode {
     let end = match children.as_str() {
         "daemons" => daemons(method),
         "stubborn" => stubborn(method),
+        "pool" => pool(method),
         _ => others(method),
     };
     std::io::stdout().flush().expect("somebody reads");
@@ -38,7 +39,8 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-type Ends = Vec<Connection<u8>>;
+/// What the program has in its hands at its end.
+type Ends = Box<dyn std::any::Any>;
 
 /// Daemons, of which one has children that are none.
 fn daemons(method: StartMethod) -> Ends {
@@ -56,7 +58,7 @@ fn daemons(method: StartMethod) -> Ends {
     let branch = Process::new(branch, (method_name(method).to_owned(), theirs));
     drop(branch.daemon(true).start_method(method).start().expect("a daemon starts"));
     ours.recv().expect("the daemon has a child");
-    vec![ours]
+    Box::new(ours)
 }
 
 /// Daemons that ignore `SIGTERM`.
@@ -74,7 +76,7 @@ fn stubborn(method: StartMethod) -> Ends {
         ours.recv().expect("it ignores the signal");
         ours
     };
-    (0..2).map(start).collect()
+    Box::new((0..2).map(start).collect::<Vec<_>>())
 }
 
 /// Children that are no daemons, and end a while later.
@@ -87,5 +89,30 @@ fn others(method: StartMethod) -> Ends {
         let child = Process::new(end_later, ()).start_method(method).start();
         drop(child.expect("a child starts"));
     }
-    Vec::new()
+    Box::new(())
+}
+
+/// A pool, with more tasks than its workers will ever do. Each begins with a child that is no daemon,
+/// and one worker has a pool of its own.
+fn pool(method: StartMethod) -> Ends {
+    fn task(number: u32, method: String, connection: Connection<u32>) {
+        let method = method_from(&method);
+        let child = Process::new(sleep_long, ()).start_method(method).start();
+        drop(child.expect("a worker's child starts"));
+        let pool = Pool::builder().workers(1).start_method(method).build().expect("a pool inside");
+        pool.apply_async(sleep_long, ()).expect("it is open");
+        connection.send(&number).expect("the program waits");
+        sleep_long();
+    }
+    let pool = Pool::builder().workers(2).start_method(method).build().expect("a pool");
+    let (ours, theirs) = pipe().expect("a pipe");
+    let items = (0..20).map(|n| (n, method_name(method).to_owned(), theirs.clone()));
+    let result = pool.starmap_async(task, items).expect("it is open");
+    for _ in 0..2 {
+        ours.recv().expect("both workers are at a task");
+    }
+    // Somebody waits for it, and is no reason to stay.
+    let waits = pool.apply_async(sleep_long, ()).expect("it is open");
+    std::thread::spawn(move || waits.get());
+    Box::new((pool, result, ours))
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use procession::{JoinError, Process, StartMethod, pipe};
+use procession::{JoinError, Pool, Process, StartMethod, TaskError, pipe};
 use procession_tests::{proc, raw, sleep_long, warm_up};
 
 use crate::untouched::{install, method, set_disposition, use_the_library};
@@ -51,12 +51,14 @@ pub(crate) fn reaper() {
         }
     });
     value_or_lost(method());
+    pool_works(method());
 }
 
 /// With `SIGCHLD` ignored the kernel keeps no statuses.
 pub(crate) fn ignored() {
     set_disposition(libc::SIGCHLD, libc::SIG_IGN);
     value_or_lost(method());
+    pool_works(method());
     assert_eq!(raw::disposition(libc::SIGCHLD), libc::SIG_IGN);
 }
 
@@ -87,6 +89,20 @@ fn value_or_lost(method: StartMethod) {
         assert!(fine, "{joined:?}");
         proc::wait_until(|| procession::active_children().is_empty());
     }
+}
+
+/// A pool sees the deaths of its workers, whoever takes their statuses.
+fn pool_works(method: StartMethod) {
+    let pool = Pool::builder().workers(2).start_method(method).max_tasks_per_child(10);
+    let pool = pool.build().expect("a pool");
+    for number in 0..10u32 {
+        let values = pool.options().chunk_size(1).map(|n: u32| n + 1, number..number + 10);
+        assert_eq!(values.expect("values"), (number + 1..number + 11).collect::<Vec<_>>());
+        let crashed = pool.apply(|| -> u32 { std::process::abort() }, ());
+        assert!(matches!(crashed, Err(TaskError::WorkerDied { .. })), "{crashed:?}");
+    }
+    pool.close();
+    pool.join().expect("it is closed");
 }
 
 /// What is open in a program that this one starts, as it says itself.

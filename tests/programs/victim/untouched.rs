@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use procession::{JoinError, Process, RecvError, SendError, StartMethod, pipe};
+use procession::{JoinError, Pool, Process, RecvError, SendError, StartMethod, TaskError, pipe};
 use procession_tests::{METHODS, method_from, proc, raw, sleep_long};
 
 use crate::argument;
@@ -99,6 +99,31 @@ fn assert_same(before: &BTreeMap<String, String>) {
     assert!(changed.is_empty(), "what, before, now: {shown:?}");
 }
 
+/// A pool at its work, with a worker that has died, one that was killed, and a callback that runs.
+fn use_a_pool(method: StartMethod) -> Pool {
+    let pool = Pool::builder()
+        .workers(2)
+        .start_method(method)
+        .task_timeout(Duration::from_secs(3600))
+        .max_tasks_per_child(20)
+        .memory_limit(1 << 30)
+        .build()
+        .expect("a pool");
+    assert_eq!(pool.map(|number: u32| number + 1, 0..50).expect("values").len(), 50);
+    let crashed = pool.apply(|| -> u32 { std::process::abort() }, ());
+    assert!(matches!(crashed, Err(TaskError::WorkerDied { .. })), "{crashed:?}");
+    let limit = Duration::from_millis(5);
+    let late = pool.options().timeout(limit).apply(sleep_long, ());
+    assert!(matches!(late, Err(TaskError::TimedOut { .. })), "{late:?}");
+    let (sender, called) = std::sync::mpsc::channel();
+    let result = pool.apply_async(|| 5, ()).expect("it is open");
+    let _result = result.callback(move |value| sender.send(*value).expect("it listens"));
+    assert_eq!(called.recv(), Ok(5));
+    // Still at it, while the program looks at itself.
+    pool.apply_async(sleep_long, ()).expect("it is open");
+    pool
+}
+
 /// Uses everything there is: children that return, panic, are killed, dropped, not even started.
 pub(crate) fn use_the_library(method: StartMethod) {
     let start = |process: Process<u32>| process.start_method(method).start().expect("it starts");
@@ -120,6 +145,7 @@ pub(crate) fn use_the_library(method: StartMethod) {
     for size in [1, 200_000] {
         assert!(matches!(ours.send(&vec![1; size]), Err(SendError::Closed)));
     }
+    drop(use_a_pool(method));
 }
 
 pub(crate) fn untouched() {
@@ -131,8 +157,10 @@ pub(crate) fn untouched() {
     let before = state();
     use_the_library(method());
     assert_same(&before);
+    let pool = use_a_pool(method());
+    assert_same(&before);
     proc::wait_until(|| HANDLED.load(Ordering::Relaxed) > 0);
-    // The library's own thread takes no signal: handlers run on threads of the program's own.
+    // The library's own threads take no signal: handlers run on threads of the program's own.
     let (ours, theirs) = pipe::<u8>().expect("a pipe");
     let child = Process::new(|end: procession::Connection<u8>| drop(end.recv()), (theirs,));
     let child = child.start_method(method()).start().expect("it starts");
@@ -140,19 +168,21 @@ pub(crate) fn untouched() {
         let tasks = std::fs::read_dir("/proc/self/task").expect("it is there").flatten();
         let statuses =
             tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
-        statuses.filter(|s| s.starts_with("Name:\tprocession\n")).collect::<Vec<_>>()
+        statuses.filter(|s| s.starts_with("Name:\tprocession")).collect::<Vec<_>>()
     };
-    // A thread names itself, when it comes to run.
-    proc::wait_until(|| !watching().is_empty());
-    let watching = watching();
-    let [watching] = &watching[..] else { panic!("one thread: {watching:?}") };
-    let blocked = watching.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
-    let blocked = u64::from_str_radix(blocked.expect("a mask"), 16).expect("a mask");
-    for signal in [libc::SIGCHLD, libc::SIGUSR1, libc::SIGINT, libc::SIGALRM, libc::SIGWINCH] {
-        assert_ne!(blocked & 1 << (signal - 1), 0, "{signal} is blocked there");
+    // A thread names itself, when it comes to run. One watches children, one keeps the pool, and one
+    // runs its callbacks.
+    proc::wait_until(|| watching().len() >= 3);
+    for watching in watching() {
+        let blocked = watching.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
+        let blocked = u64::from_str_radix(blocked.expect("a mask"), 16).expect("a mask");
+        for signal in [libc::SIGCHLD, libc::SIGUSR1, libc::SIGINT, libc::SIGALRM, libc::SIGWINCH] {
+            assert_ne!(blocked & 1 << (signal - 1), 0, "{signal} is blocked there: {watching}");
+        }
     }
     drop(ours);
     child.join().expect("it returns");
+    drop(pool);
     assert_same(&before);
 }
 
@@ -174,6 +204,11 @@ pub(crate) fn thread_goes() {
             1 => drop(child),
             _ => drop(child.wait().map(|status| assert!(status.success()))),
         }
+        proc::wait_until(|| threads() == 1);
+    }
+    // A pool has its own, one for callbacks, and one that watches those who share memory.
+    for _ in 0..5 {
+        drop(use_a_pool(StartMethod::Spawn));
         proc::wait_until(|| threads() == 1);
     }
     // A start that fails leaves none either.

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::TaskError;
 use super::engine::{Awaited, Engine};
 use super::ledger::Sink;
+use super::progress::Progress;
 use super::record::{self, Record};
 use super::result::decode_copy;
 use super::sleeper::Sleeper;
@@ -19,6 +20,8 @@ use crate::codec::DecodeError;
 pub(crate) struct Batch {
     state: Mutex<State>,
     engine: Weak<Engine>,
+    /// Says how far it is, if that was asked for.
+    progress: Option<Arc<Progress>>,
 }
 
 pub(super) type Hook = Box<dyn FnOnce() + Send>;
@@ -145,14 +148,18 @@ fn decode<R: DeserializeOwned>(
 
 impl Batch {
     /// An empty batch.
-    pub(super) fn new(engine: &Arc<Engine>, order: Order) -> Arc<Self> {
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        order: Order,
+        progress: Option<Arc<Progress>>,
+    ) -> Arc<Self> {
         let kept = match order {
             Order::All => Kept::All(Vec::new()),
             Order::OfTasks => Kept::InOrder(BTreeMap::new()),
             Order::OfEnds => Kept::AsTheyCome(VecDeque::new()),
         };
         let state = State { kept, ..State::default() };
-        Arc::new(Self { state: Mutex::new(state), engine: Arc::downgrade(engine) })
+        Arc::new(Self { state: Mutex::new(state), engine: Arc::downgrade(engine), progress })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -175,6 +182,7 @@ impl Batch {
 
     /// Settles some, and tells whoever waits for one of them or for all.
     fn settle(&self, first: usize, run: Run) {
+        self.advance(run.count());
         let mut state = self.state();
         state.settled_count += run.count();
         match &mut state.kept {
@@ -185,6 +193,32 @@ impl Batch {
             Kept::AsTheyCome(runs) => runs.push_back(run),
         }
         self.tell(state);
+    }
+
+    /// So many more are done, says the line for that.
+    fn advance(&self, count: usize) {
+        if let Some(progress) = &self.progress
+            && progress.add(count)
+            && let Some(engine) = self.engine.upgrade()
+        {
+            let progress = Arc::clone(progress);
+            engine.callbacks.run(Box::new(move || progress.draw()));
+        }
+    }
+
+    /// Has the line that says how far it is end with the last outcome, also if nobody waits.
+    pub(super) fn end_progress_when_over(&self, engine: &Engine) {
+        if let Some(progress) = &self.progress {
+            let progress = Arc::clone(progress);
+            self.hook(engine, Box::new(move || progress.end()));
+        }
+    }
+
+    /// Ends the line that says how far it is.
+    pub(super) fn end_progress(&self) {
+        if let Some(progress) = &self.progress {
+            progress.end();
+        }
     }
 
     /// Has `hook` called on the callback thread when all are settled.
@@ -341,7 +375,8 @@ impl Awaited for All<'_> {
     }
 
     fn pieces(&self) -> u32 {
-        u32::MAX / 4
+        // A line that says how far it is wants to know of each.
+        if self.0.progress.is_some() { 1 } else { u32::MAX / 4 }
     }
 }
 

@@ -92,8 +92,9 @@ impl PoolBuilder {
 
     /// Has each worker call `function` with `args` before its first task.
     ///
-    /// One that panics, or ends its process, makes the pool fail after a few attempts: all tasks end
-    /// with [`NoWorkers`](crate::TaskError::NoWorkers), which says what happened.
+    /// One that panics, or ends its process, makes the pool fail after a few attempts, if it has no
+    /// other worker: all tasks end with [`NoWorkers`](crate::TaskError::NoWorkers), which says what
+    /// happened.
     pub fn initializer<F, Args>(mut self, function: F, args: Args) -> Self
     where
         F: Target<Args>,

@@ -101,7 +101,7 @@ impl BytesPool {
     /// Where the outcomes of tasks come that belong together.
     #[must_use]
     pub fn outcomes(&self, order: Order) -> Outcomes {
-        Outcomes { batch: Batch::new(&self.engine, order), engine: Arc::clone(&self.engine) }
+        Outcomes { batch: Batch::new(&self.engine, order, None), engine: Arc::clone(&self.engine) }
     }
 }
 

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::TaskError;
 use super::batch::{Batch, Next, Order};
 use super::engine::Engine;
+use super::progress::Progress;
 use super::submit::{Limits, Many};
 use crate::codec::Arguments;
 
@@ -29,6 +30,7 @@ pub struct Imap<I, Args, R> {
     under_way: usize,
     /// Why its source is not read to its end: said last.
     last: Option<TaskError>,
+    progress: Option<Arc<Progress>>,
     types: PhantomData<fn(Args) -> R>,
 }
 
@@ -44,12 +46,13 @@ impl<I, Args, R> Imap<I, Args, R> {
         Self {
             source: Some(source),
             engine: Arc::clone(engine),
-            batch: Batch::new(engine, order),
+            batch: Batch::new(engine, order, None),
             function,
             limits,
             chunk,
             under_way: 0,
             last: None,
+            progress: None,
             types: PhantomData,
         }
     }
@@ -60,6 +63,28 @@ where
     I: Iterator<Item = Args>,
     Args: Arguments,
 {
+    /// Says how far it is, in a line on standard error, if that is a terminal: it counts what was
+    /// taken from it. Needs the feature `progress`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procession::Pool::new(2)?;
+    /// for ones in pool.imap(u64::count_ones, 0..100).progress() {
+    ///     assert!(ones? < 8);
+    /// }
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self) -> Self {
+        let total = self.source.as_ref().and_then(|source| {
+            let (least, most) = source.size_hint();
+            (most == Some(least)).then_some(least)
+        });
+        self.progress = Progress::begin(total);
+        self
+    }
+
     /// Reads no more of the source, and says why, once.
     fn end(&mut self, error: TaskError) {
         if self.source.take().is_some() {
@@ -115,11 +140,19 @@ where
             }
         }
         if self.under_way == 0 {
+            if let Some(progress) = self.progress.take() {
+                progress.end();
+            }
             return self.last.take().map(Err);
         }
         self.engine.wait(&Next(&self.batch), None);
         self.under_way -= 1;
         let item = self.batch.state().take_next();
+        if let Some(progress) = &self.progress
+            && progress.add(1)
+        {
+            progress.draw();
+        }
         Some(item.unwrap_or(Err(TaskError::Closed)))
     }
 }

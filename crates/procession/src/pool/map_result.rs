@@ -64,7 +64,15 @@ impl<R> MapResult<R> {
 
     /// Waits until all tasks are done, at most for `timeout`; false if they are not then.
     pub fn wait(&self, timeout: Duration) -> bool {
-        self.engine.wait(&All(&self.batch), Instant::now().checked_add(timeout))
+        self.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        let has_come = self.engine.wait(&All(&self.batch), deadline);
+        if has_come {
+            self.batch.end_progress();
+        }
+        has_come
     }
 
     /// Gives up all tasks that are not done: those that wait are not run, those that run end with
@@ -90,7 +98,7 @@ impl<R: DeserializeOwned> MapResult<R> {
     ///
     /// The error of the first item that has one.
     pub fn get(&self) -> Result<Vec<R>, TaskError> {
-        self.engine.wait(&All(&self.batch), None);
+        self.wait_until(None);
         self.read()
     }
 
@@ -109,7 +117,7 @@ impl<R: DeserializeOwned> MapResult<R> {
     /// Waits for all tasks, and returns what became of each, in the order of the items.
     #[must_use]
     pub fn get_all(&self) -> Vec<Result<R, TaskError>> {
-        self.engine.wait(&All(&self.batch), None);
+        self.wait_until(None);
         let state = self.batch.state();
         if state.is_over() {
             state.decode_all().collect()

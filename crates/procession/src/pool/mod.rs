@@ -23,6 +23,7 @@ mod local;
 mod map_result;
 mod options;
 mod own;
+mod progress;
 mod record;
 mod result;
 mod sleeper;

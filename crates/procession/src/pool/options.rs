@@ -11,6 +11,7 @@ use super::batch::{Batch, Order};
 use super::engine::Engine;
 use super::imap::Imap;
 use super::map_result::MapResult;
+use super::progress::Progress;
 use super::result::AsyncResult;
 use super::submit::{self, Limits, Many};
 use super::{SubmitError, TaskError};
@@ -44,11 +45,20 @@ pub struct TaskOptions<'a> {
     timeout: Option<Duration>,
     retries: usize,
     chunk_size: Option<usize>,
+    #[cfg(feature = "progress")]
+    progress: bool,
 }
 
 impl<'a> TaskOptions<'a> {
     pub(super) fn new(engine: &'a Arc<Engine>, timeout: Option<Duration>, retries: usize) -> Self {
-        Self { engine, timeout, retries, chunk_size: None }
+        Self {
+            engine,
+            timeout,
+            retries,
+            chunk_size: None,
+            #[cfg(feature = "progress")]
+            progress: false,
+        }
     }
 
     /// Limits how long each task may run, from when a worker begins with it. One that runs longer
@@ -70,6 +80,35 @@ impl<'a> TaskOptions<'a> {
     pub fn chunk_size(mut self, items: usize) -> Self {
         self.chunk_size = Some(items);
         self
+    }
+
+    /// Has a map say how far it is, in a line on standard error, if that is a terminal.
+    ///
+    /// An `imap` counts what was taken from it. Workers have the same terminal: what they write to
+    /// standard error goes between. Needs the feature `progress`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procession::Pool::new(2)?;
+    /// let values = pool.options().progress().map(u64::count_ones, 0..1000)?;
+    /// assert_eq!(values[7], 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self) -> Self {
+        self.progress = true;
+        self
+    }
+
+    #[cfg(feature = "progress")]
+    fn begin_progress(&self, total: Option<usize>) -> Option<Arc<Progress>> {
+        if self.progress { Progress::begin(total) } else { None }
+    }
+
+    #[cfg(not(feature = "progress"))]
+    fn begin_progress(&self, _: Option<usize>) -> Option<Arc<Progress>> {
+        None
     }
 
     fn limits(&self) -> Result<Limits, TaskError> {
@@ -263,7 +302,6 @@ impl<'a> TaskOptions<'a> {
         limits: Limits,
         items: impl Iterator<Item = Args>,
     ) -> MapResult<R> {
-        let batch = Batch::new(self.engine, Order::All);
         let mut items = items;
         let (least, most) = items.size_hint();
         let mut collected = Vec::new();
@@ -274,6 +312,10 @@ impl<'a> TaskOptions<'a> {
             collected.extend(items.by_ref());
             collected.len()
         };
+        let is_known = most == Some(least) || self.chunk_size.is_none();
+        let progress = self.begin_progress(is_known.then_some(known));
+        let batch = Batch::new(self.engine, Order::All, progress);
+        batch.end_progress_when_over(self.engine);
         let chunk = self.chunk();
         let mut many = Many::new(self.engine, &batch, function, limits, chunk, known);
         collected.iter().for_each(|args| many.push(args));
@@ -337,7 +379,11 @@ impl<'a> TaskOptions<'a> {
             Ok((name, limits)) => (Ok(name), limits),
             Err(error) => (Err(error), Limits::default()),
         };
-        Imap::new(self.engine, name, source, limits, self.chunk().unwrap_or(1).max(1), order)
+        let chunk = self.chunk().unwrap_or(1).max(1);
+        let imap = Imap::new(self.engine, name, source, limits, chunk, order);
+        #[cfg(feature = "progress")]
+        let imap = if self.progress { imap.progress() } else { imap };
+        imap
     }
 }
 

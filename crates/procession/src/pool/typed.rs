@@ -158,6 +158,9 @@ impl Pool {
     ///
     /// The error of the first item that has one; see [`try_map`](Self::try_map) for all.
     ///
+    /// [`options`](Self::options) has settings for some tasks: a time limit, say, or a line on the
+    /// terminal that says how far it is.
+    ///
     /// # Examples
     ///
     /// ```

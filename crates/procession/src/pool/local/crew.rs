@@ -2,8 +2,8 @@
 //!
 //! A worker has a *place*, which is free again when the worker was buried, and one *lane* for each
 //! of its threads. A worker that dies is replaced by the engine's keeper. One that dies before it was
-//! ready, or does not start, is replaced later each time, and after a few times in a row never: then
-//! the pool has failed, with what was in the way.
+//! ready, or does not start, is replaced later each time. After a few times in a row the pool has
+//! failed, with what was in the way, unless it has a worker that can do the work.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -294,11 +294,20 @@ impl Crew {
             None => (self.failures, self.not_before) = (0, None),
             Some((message, by_itself)) => {
                 self.pause();
-                if self.failures >= if *by_itself { FAILURES } else { FAILED_BY_DEATH } {
+                let most = if *by_itself { FAILURES } else { FAILED_BY_DEATH };
+                if self.failures >= most && !self.has_able() {
                     self.fail(message.clone());
                 }
             }
         }
+    }
+
+    /// Tells whether a worker is there that takes tasks.
+    fn has_able(&mut self) -> bool {
+        self.members.iter_mut().flatten().any(|member| {
+            member.read_wire();
+            member.is_ready && !member.is_examined && !member.leaving && member.killed.is_none()
+        })
     }
 
     /// A worker has done a task: those that failed before it were no sign of what comes.

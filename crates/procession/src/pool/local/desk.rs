@@ -10,7 +10,7 @@ use procession_sys::{Handle, clock};
 
 use super::Board;
 use super::crew::{Crew, Dead, Why};
-use crate::codec::DecodeError;
+use crate::codec::{DecodeError, EncodeError};
 use crate::pool::TaskError;
 use crate::pool::backend::{Outcome, Settled, Work};
 use crate::pool::buffers;
@@ -66,7 +66,8 @@ struct Placed {
     input: usize,
     /// Where the input is, if not there: freed with the slot.
     stored: Option<Stored>,
-    handles_given: bool,
+    /// Whether it has handles that its worker has not got yet.
+    owes_handles: bool,
     /// When it came there, if it has a time limit.
     at: Option<Instant>,
 }
@@ -83,6 +84,8 @@ pub(super) struct Desk {
     count: usize,
     /// How many of those in slots have a time limit.
     timed: usize,
+    /// How many of them have handles that a worker is to get when it asks.
+    owing: usize,
     changed: Vec<usize>,
     records: Vec<u8>,
 }
@@ -119,6 +122,7 @@ impl Desk {
             turns: 0,
             count: 0,
             timed: 0,
+            owing: 0,
             changed: Vec::new(),
             records: Vec::new(),
         }
@@ -150,9 +154,9 @@ impl Desk {
     }
 
     /// Tells whether somebody has to look now and then: work that found no slot goes on only then,
-    /// and so does what a time limit is for.
+    /// and so does what a time limit is for, or what has handles.
     pub(super) fn needs_polling(&self) -> bool {
-        !self.pending.is_empty() || self.timed > 0
+        !self.pending.is_empty() || self.timed > 0 || self.owing > 0
     }
 
     /// How many pieces wait, and how many are at work.
@@ -175,7 +179,7 @@ impl Desk {
 
     /// Places pieces that wait, as long as slots are free. So many lie in slots that no lane waits
     /// for the next one, and so few that a slot is warm when it is used again.
-    pub(super) fn place(&mut self, lanes: usize) {
+    pub(super) fn place(&mut self, lanes: usize, outcomes: &mut Vec<Outcome>) {
         let most = (lanes * 32).clamp(128, SLOTS);
         let mut new = 0;
         while self.count < most
@@ -187,11 +191,18 @@ impl Desk {
             };
             match self.put(slot, piece) {
                 None => new += 1,
-                Some(piece) => {
-                    // No memory: what is in slots brings some back when it is done.
+                // No memory: what is in slots brings some back when it is done.
+                Some(piece) if self.count > 0 => {
                     self.free.push(slot);
                     self.pending.push_front(piece);
                     break;
+                }
+                Some(mut piece) => {
+                    self.free.push(slot);
+                    outcomes.push(fail(&mut piece, no_memory()));
+                    if piece.left > 0 {
+                        self.pending.push_front(piece);
+                    }
                 }
             }
         }
@@ -227,23 +238,19 @@ impl Desk {
             None => Input::Bytes(&parts),
         };
         let timed = piece.work.timeout.is_some();
-        let offer = Offer {
-            input,
-            items: piece.left,
-            large,
-            timed,
-            handles: !piece.work.handles.is_empty(),
-        };
+        let owes_handles = !piece.work.handles.is_empty();
+        let offer = Offer { input, items: piece.left, large, timed, handles: owes_handles };
         board.giver.offer(slot, self.turns, offer);
         self.count += 1;
         self.timed += usize::from(timed);
+        self.owing += usize::from(owes_handles);
         self.placed[slot] = Some(Placed {
             large,
             input: if fits { length } else { 0 },
             piece,
             turn: self.turns,
             stored,
-            handles_given: false,
+            owes_handles,
             at: timed.then(Instant::now),
         });
         None
@@ -257,6 +264,7 @@ impl Desk {
         self.free.push(slot);
         self.count -= 1;
         self.timed -= usize::from(placed.piece.work.timeout.is_some());
+        self.owing -= usize::from(placed.owes_handles);
         Some(placed.piece)
     }
 
@@ -365,10 +373,10 @@ impl Desk {
     /// A lane has taken a piece with handles, and asks for them.
     fn give_handles(&mut self, slot: usize, lane: usize, crew: &mut Crew) {
         let Some(placed) = &mut self.placed[slot] else { return };
-        if placed.piece.work.handles.is_empty() || placed.handles_given {
+        if !std::mem::take(&mut placed.owes_handles) {
             return;
         }
-        placed.handles_given = true;
+        self.owing -= 1;
         let given = crew
             .member_of(lane)
             .is_some_and(|member| member.give_handles(placed.turn, &placed.piece.work.handles));
@@ -524,6 +532,14 @@ fn fail(piece: &mut Piece, error: TaskError) -> Outcome {
     let number = piece.work.number;
     piece.skip(1);
     Outcome { number, settled: Settled::Failed(error) }
+}
+
+fn no_memory() -> TaskError {
+    TaskError::Encode(EncodeError::from_parts(
+        "the arguments".to_owned(),
+        "a task".to_owned(),
+        "the system, or a limit on the size of files, leaves no memory for them".to_owned(),
+    ))
 }
 
 fn garbage(what: &str) -> TaskError {

@@ -102,6 +102,16 @@ impl Local {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Places what waits. What cannot be, is told to who polls.
+    fn place(&self, state: &mut State) {
+        let State { desk, crew, decided } = state;
+        let before = decided.len();
+        desk.place(crew.lanes(), decided);
+        if decided.len() > before {
+            self.nudge();
+        }
+    }
 }
 
 impl State {
@@ -117,7 +127,7 @@ impl State {
         if let Some(message) = crew.failure() {
             desk.fail_all(&TaskError::NoWorkers { message }, outcomes);
         }
-        desk.place(crew.lanes());
+        desk.place(crew.lanes(), outcomes);
     }
 }
 
@@ -137,7 +147,7 @@ impl Backend for Local {
             return;
         }
         desk.submit(work);
-        desk.place(crew.lanes());
+        self.place(&mut state);
     }
 
     fn stash(&self, parts: &[&[u8]]) -> Option<Stash> {
@@ -213,8 +223,7 @@ impl Backend for Local {
             let started = recruit.start();
             let mut state = self.state();
             state.crew.enlist(started);
-            let State { desk, crew, .. } = &mut *state;
-            desk.place(crew.lanes());
+            self.place(&mut state);
         }
     }
 
