@@ -49,18 +49,41 @@ impl Sleeper {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[test]
-    fn a_wake_is_not_lost() {
+    fn a_wake_before_the_sleep_ends_it_and_counts_once() {
         let sleeper = Sleeper::default();
         sleeper.wake();
         sleeper.wake();
         assert_eq!(sleeper.sleep(None), Ok(()), "it was woken before");
+        assert_eq!(sleeper.sleep(Some(Instant::now())), Ok(()), "it was not woken again");
+        assert_eq!(sleeper.woken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_wake_is_not_lost() {
+        const ROUNDS: usize = if cfg!(miri) { 20 } else { 2_000 };
+        let (sleeper, answer) = (Sleeper::default(), Sleeper::default());
+        let (asked, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
-            scope.spawn(|| sleeper.wake());
-            while sleeper.woken.load(Ordering::Relaxed) == 0 {
-                assert_eq!(sleeper.sleep(Some(Instant::now())), Ok(()));
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    while asked.load(Ordering::Relaxed) < round {
+                        assert_eq!(sleeper.sleep(None), Ok(()));
+                    }
+                    answered.store(round, Ordering::Relaxed);
+                    answer.wake();
+                }
+            });
+            for round in 1..=ROUNDS {
+                asked.store(round, Ordering::Relaxed);
+                sleeper.wake();
+                while answered.load(Ordering::Relaxed) < round {
+                    assert_eq!(answer.sleep(None), Ok(()));
+                }
             }
         });
     }
