@@ -221,14 +221,14 @@ class Pool:
             values = self._stream(func, items, star, chunksize or 1, "tasks", timeout, retries)
             return list(_shown(values, len(items)))
         result = self._map_async(
-            func, iterable, star, chunksize, None, None, timeout, retries
+            func, iterable, star, chunksize, None, None, timeout, retries, patient=True
         )
         return result.get()
 
     def try_map(self, func, iterable, chunksize=None, *, timeout=None, retries=None):
         """As :meth:`map`, but returns what became of each item: its value, or its exception."""
         return self._map_async(
-            func, iterable, False, chunksize, None, None, timeout, retries
+            func, iterable, False, chunksize, None, None, timeout, retries, patient=True
         ).get_all()
 
     def map_async(
@@ -264,7 +264,16 @@ class Pool:
         )
 
     def _map_async(
-        self, func, iterable, star, chunksize, callback, error_callback, timeout, retries
+        self,
+        func,
+        iterable,
+        star,
+        chunksize,
+        callback,
+        error_callback,
+        timeout,
+        retries,
+        patient=False,
     ):
         self._check_running()
         items = iterable if type(iterable) is list else list(iterable)
@@ -272,7 +281,7 @@ class Pool:
             chunksize, extra = divmod(len(items), self._engine.width() * 4)
             chunksize += bool(extra)
         results = self._engine.results(func, star, "all", *self._limits(timeout, retries))
-        results.submit(items, max(chunksize, 1))
+        results.submit(items, max(chunksize, 1), patient)
         results.complete()
         return MapResult(results, callback, error_callback)
 
@@ -545,7 +554,7 @@ class IMapIterator:
                 # What is left of a chunk is not submitted.
                 del items[len(items) - len(items) % self._chunksize :]
             self._under_way += len(items)
-            self._results.submit(items, self._chunksize)
+            self._results.submit(items, self._chunksize, False)
             if self._error is not None or len(items) < wanted:
                 self._end()
 

@@ -20,6 +20,10 @@ use crate::message::{self, Dumped};
 use crate::timeout::deadline;
 use crate::worker::{AHEAD, LONG, kind, mode};
 
+/// How many bytes of long items are under way at a time, and how many of them at least.
+const UNDER_WAY: usize = 32 << 20;
+const FEWEST: usize = 8;
+
 /// Processes that run tasks.
 #[pyclass(frozen, module = "procession._procession")]
 pub(crate) struct Pool {
@@ -335,12 +339,13 @@ impl Results {
         self.outcomes.submit(&self.function, self.limits, chunk, known)
     }
 
-    /// Submits one item. One that cannot be pickled has its exception for an outcome.
-    fn push(&self, many: &mut Many<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Submits one item. One that cannot be pickled has its exception for an outcome. Returns the
+    /// length of a long one.
+    fn push(&self, many: &mut Many<'_>, item: &Bound<'_, PyAny>) -> PyResult<usize> {
         let py = item.py();
         if self.function.is_empty() {
             many.settle(kind::HERE, &0_u64.to_le_bytes());
-            return Ok(());
+            return Ok(0);
         }
         let dumps = self.codec.dumps.bind(py);
         let mut long = None;
@@ -366,18 +371,17 @@ impl Results {
                 many.settle(kind::HERE, &(number as u64).to_le_bytes());
             }
         }
-        match long {
-            None => {}
-            Some(Dumped::Pickle(pickle)) => {
-                let pickle = pickle.as_bytes();
-                py.detach(|| many.push_long(&[pickle]));
+        let parts;
+        let pieces = match &long {
+            None => return Ok(0),
+            Some(Dumped::Pickle(pickle)) => vec![pickle.as_bytes()],
+            Some(Dumped::Parts(dumped)) => {
+                parts = dumped;
+                parts.pieces(py)
             }
-            Some(Dumped::Parts(parts)) => {
-                let pieces = parts.pieces(py);
-                py.detach(|| many.push_long(&pieces));
-            }
-        }
-        Ok(())
+        };
+        py.detach(|| many.push_long(&pieces));
+        Ok(pieces.iter().map(|piece| piece.len()).sum())
     }
 
     /// Turns what has become of a task into its value, or into the exception that it has raised.
@@ -426,12 +430,18 @@ impl Results {
         drop(here);
     }
 
-    /// Submits the items of a list, `chunk` to a piece, or as many as seems right.
-    #[pyo3(signature = (items, chunk))]
-    fn submit(&self, items: &Bound<'_, PyList>, chunk: Option<u32>) -> PyResult<()> {
+    /// Submits the items of a list, `chunk` to a piece, or as many as seems right. If they are long
+    /// and the caller is `patient`, it does not get far ahead of the workers: so memory is used again.
+    #[pyo3(signature = (items, chunk, patient))]
+    fn submit(&self, items: &Bound<'_, PyList>, chunk: Option<u32>, patient: bool) -> PyResult<()> {
+        let py = items.py();
         let mut many = self.many(chunk, items.len());
         for item in items.iter() {
-            self.push(&mut many, &item)?;
+            let length = self.push(&mut many, &item)?;
+            if length > 0 && patient {
+                let most = (UNDER_WAY / length).max(FEWEST);
+                py.detach(|| self.outcomes.wait_for_room(most)).map_err(interrupted)?;
+            }
         }
         many.finish();
         Ok(())

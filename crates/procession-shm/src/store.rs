@@ -31,8 +31,9 @@ use procession_sys::{BorrowedHandle, Handle, borrow, shared};
 const SMALLEST: u64 = 4096;
 /// How long a store is, if the system lets it.
 const LENGTH: usize = 1 << 36;
-/// How many bytes of free blocks stay warm.
+/// How many bytes of free blocks stay warm; and one block more, if it is not longer than this.
 const WARM: u64 = 64 << 20;
+const LONGEST_WARM: u64 = 256 << 20;
 /// How many sizes of blocks there are.
 const CLASSES: usize = (LENGTH as u64 / SMALLEST).trailing_zeros() as usize + 1;
 
@@ -160,7 +161,9 @@ impl Store {
     pub fn free(&self, block: Block) {
         let Some((size, class)) = size_of(block.length) else { return };
         let mut blocks = self.blocks();
-        if blocks.warm_bytes + size <= WARM {
+        // Who uses one long block is likely to use another one.
+        let is_only = blocks.warm_bytes <= WARM && size <= LONGEST_WARM;
+        if is_only || blocks.warm_bytes + size <= WARM {
             blocks.warm_bytes += size;
             blocks.warm[class].push(block.offset);
             return;
@@ -193,9 +196,7 @@ pub fn read(memory: BorrowedHandle<'_>, block: Block, buffer: &mut Vec<u8>) -> i
     }
     let length = usize::try_from(block.length).map_err(|_| invalid("a block too long"))?;
     let before = buffer.len();
-    buffer.try_reserve_exact(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    buffer.resize(before + length, 0);
-    let result = shared::read_at(memory, block.offset, &mut buffer[before..]);
+    let result = shared::append_at(memory, block.offset, length, buffer);
     if result.is_err() {
         buffer.truncate(before);
     }

@@ -78,23 +78,35 @@ fn change(memory: impl AsFd, mode: FallocateFlags, offset: usize, length: usize)
     }
 }
 
-/// Reads from `memory` without mapping it, so that nothing in it can be a fatal signal. Fills the
-/// buffer.
+/// Reads `length` bytes of `memory` to the end of `buffer`, without mapping it.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::UnexpectedEof`] when it ends before. Others when the system refuses.
-pub fn read_at(memory: impl AsFd, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match rustix::io::pread(&memory, &mut *buffer, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                buffer = &mut buffer[count..];
-                offset += count as u64;
-            }
-            Err(Errno::INTR) => {}
+/// [`io::ErrorKind::UnexpectedEof`] when it ends before: `buffer` then has what there was.
+/// [`io::ErrorKind::OutOfMemory`] without room for them. Others when the system refuses.
+pub fn append_at(
+    memory: impl AsFd,
+    mut offset: u64,
+    length: usize,
+    buffer: &mut Vec<u8>,
+) -> io::Result<()> {
+    buffer.try_reserve_exact(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let end = buffer.len() + length;
+    while buffer.len() < end {
+        let left = end - buffer.len();
+        let room = &mut buffer.spare_capacity_mut()[..left];
+        let count = match rustix::io::pread(&memory, room, offset) {
+            Ok((read, _)) => read.len(),
+            Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        // SAFETY: the kernel has written so many bytes behind those that were there, which `pread`
+        // vouches for by returning them as initialised, and there is room for them.
+        unsafe { buffer.set_len(buffer.len() + count) };
+        offset += count as u64;
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ pub fn give_back<H>(_: H, _: usize, _: usize) -> io::Result<()> {
 /// # Errors
 ///
 /// Always: unsupported.
-pub fn read_at<H>(_: H, _: u64, _: &mut [u8]) -> io::Result<()> {
+pub fn append_at<H>(_: H, _: u64, _: usize, _: &mut Vec<u8>) -> io::Result<()> {
     unsupported()
 }
 

@@ -34,6 +34,8 @@ pub(super) struct State {
     count: usize,
     settled_count: usize,
     taken_count: usize,
+    /// Who sleeps wants to know when no more than so many are not settled.
+    most: Option<usize>,
     /// Whether there will be no more.
     is_complete: bool,
     /// The ledger's numbers of all pieces.
@@ -237,7 +239,8 @@ impl Batch {
 
     fn tell(&self, mut state: MutexGuard<'_, State>) {
         // Who is woken too early does not come back to be woken again.
-        let sleepers = if state.is_over() || state.has_next() {
+        let has_room = state.most.is_some_and(|most| state.outstanding() <= most);
+        let sleepers = if state.is_over() || state.has_next() || has_room {
             std::mem::take(&mut state.sleepers)
         } else {
             Vec::new()
@@ -266,6 +269,11 @@ impl State {
     /// Tells whether all are settled.
     pub(super) fn is_over(&self) -> bool {
         self.is_complete && self.settled_count == self.count
+    }
+
+    /// How many are not settled.
+    fn outstanding(&self) -> usize {
+        self.count - self.settled_count
     }
 
     /// How many there are.
@@ -390,5 +398,23 @@ impl Awaited for Next<'_> {
 
     fn wake(&self, sleeper: Arc<Sleeper>) {
         self.0.state().sleepers.push(sleeper);
+    }
+}
+
+/// That no more than some of a batch are not settled.
+pub(super) struct Room<'a> {
+    pub(super) batch: &'a Batch,
+    pub(super) most: usize,
+}
+
+impl Awaited for Room<'_> {
+    fn has_come(&self) -> bool {
+        self.batch.state().outstanding() <= self.most
+    }
+
+    fn wake(&self, sleeper: Arc<Sleeper>) {
+        let mut state = self.batch.state();
+        state.most = Some(self.most);
+        state.sleepers.push(sleeper);
     }
 }

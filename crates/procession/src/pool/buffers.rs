@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What is worth keeping, and how much of it all together is.
 const LARGE: usize = 64 << 10;
 const KEPT: usize = 32 << 20;
+/// One more is kept, if it is not longer than this: who uses one is likely to use another.
+const LONGEST: usize = 256 << 20;
 
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
@@ -28,7 +30,7 @@ pub(super) fn give(mut buffer: Vec<u8>) {
     }
     let mut spare = spare();
     let kept: usize = spare.iter().map(Vec::capacity).sum();
-    if kept + buffer.capacity() <= KEPT {
+    if kept + buffer.capacity() <= KEPT || kept <= KEPT && buffer.capacity() <= LONGEST {
         buffer.clear();
         spare.push(buffer);
     }
@@ -44,7 +46,7 @@ mod tests {
         for _ in 0..10 {
             give(Vec::with_capacity(10 << 20));
         }
-        assert!(spare().iter().map(Vec::capacity).sum::<usize>() <= KEPT);
+        assert!(spare().iter().map(Vec::capacity).sum::<usize>() <= KEPT + (10 << 20));
         assert!(take().capacity() >= LARGE);
     }
 }

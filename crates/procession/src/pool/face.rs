@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::batch::{All, Batch, Next, Run as RawRun};
+use super::batch::{All, Batch, Next, Room, Run as RawRun};
 use super::engine::{Awaited, Engine};
 use super::local::Local;
 use super::{PoolError, PoolStats, TaskError, record};
@@ -149,6 +149,15 @@ impl Outcomes {
     /// A signal's handler has ended the wait.
     pub fn wait(&self, deadline: Option<Instant>) -> Result<bool, Interrupted> {
         self.engine.wait_interruptibly(&All(&self.batch), deadline)
+    }
+
+    /// Waits until no more than `most` of those that were submitted are outstanding.
+    ///
+    /// # Errors
+    ///
+    /// A signal's handler has ended the wait.
+    pub fn wait_for_room(&self, most: usize) -> Result<bool, Interrupted> {
+        self.engine.wait_interruptibly(&Room { batch: &self.batch, most }, None)
     }
 
     /// Tells whether the next one can be taken.

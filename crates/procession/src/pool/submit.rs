@@ -241,6 +241,8 @@ impl<'a> Many<'a> {
             Some(stash) => {
                 self.count = 1;
                 self.cut_stashed(stash);
+                // It is worth a worker's while at once.
+                self.engine.submit_some(std::mem::take(&mut self.ready));
             }
             None => {
                 // Without a place of its own it is a piece as others are.
