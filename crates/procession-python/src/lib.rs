@@ -41,6 +41,7 @@ fn _procession(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pool::Pool>()?;
     module.add_class::<pool::Results>()?;
     module.add_class::<worker::Seat>()?;
+    module.add_function(wrap_pyfunction!(worker::is_at_task, module)?)?;
     module.add_function(wrap_pyfunction!(tether::tether_handle, module)?)?;
     module.add_function(wrap_pyfunction!(tether::tie, module)?)
 }
