@@ -235,7 +235,7 @@ mod tests {
         assert!(most >= 128 << 20);
         many.iter().for_each(|block| store.free(*block));
         let kept = shared::backed(store.handle()).expect("stat");
-        assert!(kept <= WARM + (1 << 20), "{kept}");
+        assert!(kept <= WARM + (8 << 20) + (1 << 20), "{kept}");
         for _ in 0..16 {
             let block = store.put(&[&large]).expect("put");
             assert!(many.iter().any(|known| known.offset == block.offset));
