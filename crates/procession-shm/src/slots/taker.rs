@@ -216,6 +216,7 @@ impl Answer<'_> {
     }
 
     /// Notes that the next item begins.
+    #[inline]
     pub fn begin(&self) {
         if self.timed {
             self.words().began.store(clock::now(), Ordering::Release);
@@ -227,6 +228,7 @@ impl Answer<'_> {
     /// # Errors
     ///
     /// [`NoRoom`], when nothing was written.
+    #[inline]
     pub fn push(&mut self, parts: &[&[u8]]) -> Result<(), NoRoom> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         if length > self.room - self.written {
@@ -262,6 +264,7 @@ impl Answer<'_> {
         self.count();
     }
 
+    #[inline]
     fn count(&mut self) {
         self.done += 1;
         // ORDERING: Release pairs with the Acquire in `Giver::done`: the output is there.

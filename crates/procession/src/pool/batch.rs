@@ -1,6 +1,7 @@
 //! Where the outcomes of many tasks come that belong together.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
@@ -97,20 +98,21 @@ impl Run {
         }
     }
 
-    /// Decodes what was not taken away, one after the other.
-    fn decode_all<R: DeserializeOwned>(&self) -> impl Iterator<Item = Result<R, TaskError>> {
-        let mut rest = match self {
-            Self::Ran { records, start, .. } => &records[*start..],
-            Self::Failed { .. } => &[],
-        };
-        let count = self.count();
-        (0..count).map(move |nth| match self {
-            Self::Failed { error, .. } => Err(error.clone()),
-            Self::Ran { handles, worker, .. } => {
-                let handles = if nth + 1 == count { &handles[..] } else { &[] };
-                decode(record::take(&mut rest), handles, *worker)
+    /// Decodes what was not taken away, one after the other, until `each` returns an error.
+    fn decode_each<R: DeserializeOwned, E>(
+        &self,
+        mut each: impl FnMut(Result<R, TaskError>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Failed { error, count } => (0..*count).try_for_each(|_| each(Err(error.clone()))),
+            Self::Ran { records, start, count, handles, worker } => {
+                let mut rest = &records[*start..];
+                (0..*count).try_for_each(|nth| {
+                    let handles = if nth + 1 == *count { &handles[..] } else { &[] };
+                    each(decode(record::take(&mut rest), handles, *worker))
+                })
             }
-        })
+        }
     }
 
     /// Decodes the first and takes it away.
@@ -344,11 +346,25 @@ impl State {
         runs.iter().map(|(_, run)| run)
     }
 
-    /// Decodes all, in the order of the tasks.
-    pub(super) fn decode_all<R: DeserializeOwned>(
-        &self,
-    ) -> impl Iterator<Item = Result<R, TaskError>> {
-        self.all().flat_map(Run::decode_all)
+    /// Decodes what became of each, in the order of the tasks.
+    pub(super) fn decode_all<R: DeserializeOwned>(&self) -> Vec<Result<R, TaskError>> {
+        let mut all = Vec::with_capacity(self.count);
+        for run in self.all() {
+            let Ok(()) = run.decode_each(|outcome| {
+                all.push(outcome);
+                Ok::<(), Infallible>(())
+            });
+        }
+        all
+    }
+
+    /// Decodes the values, in the order of the tasks; the first error if there is one.
+    pub(super) fn decode_values<R: DeserializeOwned>(&self) -> Result<Vec<R>, TaskError> {
+        let mut values = Vec::with_capacity(self.count);
+        for run in self.all() {
+            run.decode_each(|outcome| outcome.map(|value| values.push(value)))?;
+        }
+        Ok(values)
     }
 
     /// Tells whether one has no value.

@@ -104,8 +104,8 @@ pub struct Worker {
     outputs: Store,
     /// One thread at a time asks for handles and gets them.
     wire: Mutex<Wire>,
-    /// How many tasks may still be done.
-    left: AtomicU64,
+    /// How many tasks may still be done, if not any number.
+    left: Option<AtomicU64>,
     lanes: Range<usize>,
 }
 
@@ -124,7 +124,7 @@ impl Worker {
             inputs: inputs.0,
             outputs: Store::open(outputs.0).map_err(|error| error.to_string())?,
             wire: Mutex::new(Wire::from_handle(wire.0).map_err(|error| error.to_string())?),
-            left: AtomicU64::new(plan.max_tasks.unwrap_or(u64::MAX)),
+            left: plan.max_tasks.map(AtomicU64::new),
             lanes: first..end,
         })
     }
@@ -161,6 +161,19 @@ impl Worker {
 
     fn wire(&self) -> MutexGuard<'_, Wire> {
         self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a task that was run.
+    fn count(&self) {
+        if let Some(left) = &self.left {
+            let less = |left: u64| Some(left.saturating_sub(1));
+            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
+    /// Tells whether it has run as many as it may.
+    fn is_done(&self) -> bool {
+        self.left.as_ref().is_some_and(|left| left.load(Ordering::Relaxed) == 0)
     }
 
     /// Runs tasks in all its threads, of which this is one, until it shall leave.
@@ -209,8 +222,7 @@ impl<'w> Lane<'w> {
             };
             let mut result = Ok(());
             runner.around(&mut |runner| result = self.answer(&taken, &mut input, runner));
-            let is_done = self.worker.left.load(Ordering::Relaxed) == 0;
-            if result.is_err() || is_done || runner.is_over() {
+            if result.is_err() || self.worker.is_done() || runner.is_over() {
                 return;
             }
             // One large value is not kept for ever.
@@ -272,11 +284,8 @@ impl<'w> Lane<'w> {
                     true
                 }
             };
-            let left =
-                self.worker.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                    Some(left.saturating_sub(1))
-                });
-            if was_last || left.is_ok_and(|left| left <= 1) || runner.is_over() {
+            self.worker.count();
+            if was_last || self.worker.is_done() || runner.is_over() {
                 break;
             }
         }
