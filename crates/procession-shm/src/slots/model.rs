@@ -141,6 +141,16 @@ fn taker_dies() {
     other.join().expect("it leaves");
 }
 
+/// What was offered before the giver has said stop is taken all the same.
+fn stopped() {
+    let (giver, [taker]) = giver_and_takers::<1>();
+    let other = spawn(2, move || work(&taker, 0));
+    offer(&giver, 0);
+    giver.stop();
+    other.join().expect("it leaves");
+    assert_eq!(giver.look(0, 1), Look::Answered { lane: 0 }, "it has left too early");
+}
+
 /// Two pieces, one taker, which is held: at the piece at which it is found, it stays.
 fn held_at_a_piece() {
     let (giver, [taker]) = giver_and_takers::<1>();
@@ -188,6 +198,11 @@ fn a_piece_is_taken_once() {
 #[test]
 fn what_a_dead_one_had_is_known() {
     each_death(1, taker_dies);
+}
+
+#[test]
+fn nothing_is_left_behind_at_the_end() {
+    check_all(2, stopped);
 }
 
 #[test]

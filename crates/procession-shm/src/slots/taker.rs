@@ -99,10 +99,13 @@ impl Taker {
                 return Ok(Some(self.copy_input(slot, turn, buffer)));
             }
             let ticket = self.words().offered.0.ticket();
+            // ORDERING: Acquire pairs with the Release in `Giver::stop`, and before the last look: what
+            // was offered before the giver has said stop is not left behind.
+            let stops = self.words().stop.load(Ordering::Acquire) != 0;
             if let Some((slot, turn)) = self.try_take(lane) {
                 return Ok(Some(self.copy_input(slot, turn, buffer)));
             }
-            if self.leaves() || self.words().stop.load(Ordering::Acquire) != 0 {
+            if self.leaves() || stops {
                 return Ok(None);
             }
             if self.words().offered.0.sleep(ticket, None)? == Woken::Interrupted && gives_up() {
