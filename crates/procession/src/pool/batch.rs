@@ -48,8 +48,9 @@ pub(super) struct State {
 
 /// How outcomes are kept depends on how they are taken.
 enum Kept {
-    /// All at once, when all are there: with the index of the first task of each run, sorted then.
-    All(Vec<(usize, Run)>),
+    /// All at once, when all are there: as they were settled, and for each the index of its first
+    /// task and its own place. Those pairs are sorted then, which takes less than sorting runs.
+    All(Vec<Run>, Vec<(usize, usize)>),
     /// One after the other, by the index of the first task.
     InOrder(BTreeMap<usize, Run>),
     /// One after the other, as they were settled.
@@ -58,7 +59,7 @@ enum Kept {
 
 impl Default for Kept {
     fn default() -> Self {
-        Self::All(Vec::new())
+        Self::All(Vec::new(), Vec::new())
     }
 }
 
@@ -158,7 +159,7 @@ impl Batch {
         progress: Option<Arc<Progress>>,
     ) -> Arc<Self> {
         let kept = match order {
-            Order::All => Kept::All(Vec::new()),
+            Order::All => Kept::default(),
             Order::OfTasks => Kept::InOrder(BTreeMap::new()),
             Order::OfEnds => Kept::AsTheyCome(VecDeque::new()),
         };
@@ -190,7 +191,10 @@ impl Batch {
         let mut state = self.state();
         state.settled_count += run.count();
         match &mut state.kept {
-            Kept::All(runs) => runs.push((first, run)),
+            Kept::All(runs, order) => {
+                order.push((first, runs.len()));
+                runs.push(run);
+            }
             Kept::InOrder(runs) => {
                 runs.insert(first, run);
             }
@@ -249,8 +253,8 @@ impl Batch {
             Vec::new()
         };
         let (wakers, hooks) = if state.is_over() {
-            if let Kept::All(runs) = &mut state.kept {
-                runs.sort_by_key(|(first, _)| *first); // nearly sorted already
+            if let Kept::All(_, order) = &mut state.kept {
+                order.sort_unstable();
             }
             (std::mem::take(&mut state.wakers), std::mem::take(&mut state.hooks))
         } else {
@@ -287,7 +291,7 @@ impl State {
     /// Tells whether the next one can be taken away.
     pub(super) fn has_next(&self) -> bool {
         match &self.kept {
-            Kept::All(_) => false,
+            Kept::All(..) => false,
             Kept::InOrder(runs) => {
                 runs.first_key_value().is_some_and(|(first, _)| *first == self.taken_count)
             }
@@ -301,7 +305,7 @@ impl State {
             return None;
         }
         let mut run = match &mut self.kept {
-            Kept::All(_) => return None,
+            Kept::All(..) => return None,
             Kept::InOrder(runs) => runs.pop_first()?.1,
             Kept::AsTheyCome(runs) => runs.pop_front()?,
         };
@@ -309,7 +313,7 @@ impl State {
         self.taken_count += 1;
         if run.count() > 0 {
             match &mut self.kept {
-                Kept::All(_) => {}
+                Kept::All(..) => {}
                 Kept::InOrder(runs) => {
                     runs.insert(self.taken_count, run);
                 }
@@ -322,7 +326,11 @@ impl State {
     /// Takes away all of those that come next.
     pub(super) fn take_runs(&mut self) -> Vec<Run> {
         let runs: Vec<Run> = match &mut self.kept {
-            Kept::All(runs) => std::mem::take(runs).into_iter().map(|(_, run)| run).collect(),
+            Kept::All(runs, order) => {
+                let mut runs: Vec<_> = std::mem::take(runs).into_iter().map(Some).collect();
+                let order = std::mem::take(order);
+                order.into_iter().filter_map(|(_, place)| runs[place].take()).collect()
+            }
             Kept::InOrder(runs) => {
                 let mut next = self.taken_count;
                 let mut taken = Vec::new();
@@ -340,11 +348,11 @@ impl State {
 
     /// Those of which all are taken at once.
     fn all(&self) -> impl Iterator<Item = &Run> {
-        let runs = match &self.kept {
-            Kept::All(runs) => &runs[..],
-            Kept::InOrder(_) | Kept::AsTheyCome(_) => &[],
+        let (runs, order) = match &self.kept {
+            Kept::All(runs, order) => (&runs[..], &order[..]),
+            Kept::InOrder(_) | Kept::AsTheyCome(_) => (&[][..], &[][..]),
         };
-        runs.iter().map(|(_, run)| run)
+        order.iter().map(|(_, place)| &runs[*place])
     }
 
     /// Decodes what became of each, in the order of the tasks.

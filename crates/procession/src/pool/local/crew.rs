@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use procession_shm::slots::Look;
-use procession_shm::store::Store;
+use procession_shm::store::{Reader, Store};
 use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
 use procession_sys::{BorrowedHandle, Handle, borrow};
 
@@ -71,7 +71,7 @@ pub(super) struct Member {
     /// It has ended, and how was looked at.
     is_examined: bool,
     wire: Wire,
-    store: Handle,
+    outputs: Reader,
     pub(super) tasks_done: u64,
     /// It has begun to take tasks.
     is_ready: bool,
@@ -153,8 +153,8 @@ impl Member {
         lane / self.threads == self.place
     }
 
-    pub(super) fn store(&self) -> BorrowedHandle<'_> {
-        borrow(&self.store)
+    pub(super) fn outputs(&self) -> &Reader {
+        &self.outputs
     }
 
     /// Sends the handles that go with a piece; false if the worker does not take them.
@@ -494,7 +494,8 @@ impl Recruit {
             plan,
         };
         drop(theirs);
-        let store = lend(store.handle())?.0;
+        let outputs =
+            Reader::new(lend(store.handle())?.0).map_err(resources("read a worker's memory"))?;
         let hired = hire.hire(name, seat)?;
         Ok(Member {
             place: plan.place,
@@ -502,7 +503,7 @@ impl Recruit {
             hired,
             is_examined: false,
             wire,
-            store,
+            outputs,
             tasks_done: 0,
             is_ready: false,
             failed: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_shm::slots::{Giver, Input, LARGE, Look, Offer, SLOTS};
-use procession_shm::store::{self, Block};
+use procession_shm::store::Block;
 use procession_sys::{Handle, clock};
 
 use super::Board;
@@ -336,7 +336,7 @@ impl Desk {
                 records = large;
             }
             // If it cannot be read, its record is missing, and is found to be.
-            let _ = store::read(member.store(), block, &mut records);
+            let _ = member.outputs().read(block, &mut records);
         }
         let (mut rest, mut done, mut carries) = (&*records, 0, false);
         while done < said

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use procession_shm::segment::SegmentError;
 use procession_shm::slots::{Answer, NoRoom, Taken, Taker};
-use procession_shm::store::{self, Block, Store};
+use procession_shm::store::{Block, Reader, Store};
 use procession_sys::wire::Wire;
 use procession_sys::{BorrowedHandle, Handle, borrow, crash_point, runtime};
 use serde::Serialize;
@@ -100,7 +100,7 @@ enum Broken {
 #[derive(Debug)]
 pub struct Worker {
     taker: Taker,
-    inputs: Handle,
+    inputs: Reader,
     outputs: Store,
     /// One thread at a time asks for handles and gets them.
     wire: Mutex<Wire>,
@@ -121,7 +121,7 @@ impl Worker {
         let end = first.checked_add(plan.threads).ok_or("no such place")?;
         Ok(Self {
             taker: Taker::open(slots.0, plan.place).map_err(|error| error.to_string())?,
-            inputs: inputs.0,
+            inputs: Reader::new(inputs.0).map_err(|error| error.to_string())?,
             outputs: Store::open(outputs.0).map_err(|error| error.to_string())?,
             wire: Mutex::new(Wire::from_handle(wire.0).map_err(|error| error.to_string())?),
             left: plan.max_tasks.map(AtomicU64::new),
@@ -245,7 +245,7 @@ impl<'w> Lane<'w> {
             if let Ok(length) = usize::try_from(block.length) {
                 runner.make_room(input, length);
             }
-            prepared = store::read(borrow(&self.worker.inputs), block, input);
+            prepared = self.worker.inputs.read(block, input);
         }
         if taken.handles && prepared.is_ok() {
             prepared = self.ask_for_handles(taken).map(|received| handles = received);
