@@ -104,7 +104,11 @@ pub(crate) fn write<'py>(
 }
 
 /// Reads a plain object; `None` if it is no plain one.
-fn read_plain<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Option<Bound<'py, PyAny>>> {
+fn read_plain<'py>(
+    py: Python<'py>,
+    message: &[u8],
+    depth: usize,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let (&first, rest) =
         message.split_first().ok_or_else(|| PyEOFError::new_err("an empty message"))?;
     let number = || rest.first_chunk().copied().unwrap_or_default();
@@ -116,12 +120,13 @@ fn read_plain<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Option<Bound<'py
         tag::FLOAT => PyFloat::new(py, f64::from_le_bytes(number())).into_any(),
         tag::STR => PyString::from_bytes(py, rest)?.into_any(),
         tag::BYTES => PyBytes::new(py, rest).into_any(),
-        tag::TUPLE => read_tuple(py, rest)?.into_any(),
+        // Deeper than anybody writes them is garbage, and would be too deep for the stack.
+        tag::TUPLE if depth > 0 => read_tuple(py, rest, depth - 1)?.into_any(),
         _ => return Ok(None),
     }))
 }
 
-fn read_tuple<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyTuple>> {
+fn read_tuple<'py>(py: Python<'py>, bytes: &[u8], depth: usize) -> PyResult<Bound<'py, PyTuple>> {
     let broken = || PyEOFError::new_err("a message that is cut off");
     let (&count, mut rest) = bytes.split_first().ok_or_else(broken)?;
     let mut parts = Vec::with_capacity(usize::from(count).min(FEW));
@@ -129,8 +134,7 @@ fn read_tuple<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyTuple
         let (length, after) = rest.split_first_chunk::<4>().ok_or_else(broken)?;
         let length = u32::from_le_bytes(*length) as usize;
         let (part, after) = after.split_at_checked(length).ok_or_else(broken)?;
-        // Nobody writes tuples deeper than a few, so reading them goes no deeper than their bytes.
-        parts.push(read_plain(py, part)?.ok_or_else(broken)?);
+        parts.push(read_plain(py, part, depth)?.ok_or_else(broken)?);
         rest = after;
     }
     PyTuple::new(py, parts)
@@ -154,7 +158,7 @@ pub(crate) fn read<'py>(
         };
         return received::load(loads, bytes, range);
     }
-    match read_plain(py, message)? {
+    match read_plain(py, message, DEEP)? {
         Some(object) => Ok(object),
         None => loads.call1((PyBytes::new(py, message),)),
     }

@@ -62,10 +62,14 @@ impl Parts {
         for buffer in &self.buffers {
             let before = padding(length);
             pieces.push(&ZEROS[..before]);
-            // SAFETY: the export keeps the memory there for as long as `self` is, and it is in one
-            // piece. Who writes to it meanwhile changes what is copied, as with any sender.
-            let bytes = unsafe {
-                std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes())
+            let bytes: &[u8] = if buffer.len_bytes() == 0 {
+                &[] // whose address may be null
+            } else {
+                // SAFETY: the export keeps the memory there for as long as `self` is, and it is in
+                // one piece. Who writes to it meanwhile changes what is copied, as with any sender.
+                unsafe {
+                    std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes())
+                }
             };
             pieces.push(bytes);
             length += before + bytes.len();

@@ -11,9 +11,10 @@
 //! ```
 //!
 //! Who reads is told a block's place in some other way, and judges it: reading outside of the
-//! memory is an error. Nobody maps a store. Both sides copy by system calls, one each way, which
-//! cost little against what they copy, touch no page for the first time, and cannot be made fatal by
-//! a peer or by a machine that is short of memory.
+//! memory is an error. Both sides map the front of the memory, as far as blocks were seen, and copy
+//! once each: a third of what the same copy costs by a system call. The owner has the system give
+//! a block its memory before it is touched. The memory is sealed, so a peer cannot cut it off; one
+//! that takes pages away has whoever touches them get new ones, full of zeros.
 //!
 //! A block that was used is warm: it is used again before memory that never was. Large ones that
 //! stay free give their memory back to the system.
@@ -23,19 +24,24 @@
 //! A dead owner's blocks stay readable until the last handle on the store is closed.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use procession_sys::{BorrowedHandle, Handle, borrow, shared};
+use procession_sys::shared::{self, Mapping};
+use procession_sys::{BorrowedHandle, Handle, borrow};
 
 /// The smallest block.
 const SMALLEST: u64 = 4096;
 /// How long a store is, if the system lets it.
 const LENGTH: usize = 1 << 36;
-/// How many bytes of free blocks stay warm; and one block more, if it is not longer than this.
+/// How many bytes of free blocks stay warm.
 const WARM: u64 = 64 << 20;
-const LONGEST_WARM: u64 = 256 << 20;
+/// One block of such a size stays warm beside them: who uses one is likely to use another.
+const LONG: std::ops::RangeInclusive<u64> = 16 << 20..=256 << 20;
 /// How many sizes of blocks there are.
 const CLASSES: usize = (LENGTH as u64 / SMALLEST).trailing_zeros() as usize + 1;
+/// How much is mapped at least.
+const SHORTEST_WINDOW: usize = 16 << 20;
 
 /// The size of the block for so many bytes, and its class.
 fn size_of(length: u64) -> Option<(u64, usize)> {
@@ -47,9 +53,20 @@ fn size_of(length: u64) -> Option<(u64, usize)> {
 /// A store as its owner sees it.
 #[derive(Debug)]
 pub struct Store {
-    memory: Handle,
-    length: u64,
+    memory: Memory,
     blocks: Mutex<Blocks>,
+}
+
+/// A store as one sees it who copies out of it.
+#[derive(Debug)]
+pub struct Reader(Memory);
+
+/// The memory, of which the front is mapped.
+#[derive(Debug)]
+struct Memory {
+    handle: Handle,
+    length: u64,
+    window: RwLock<Option<Mapping>>,
 }
 
 /// A block of a store: freed by hand, since who uses it may live elsewhere.
@@ -70,6 +87,8 @@ struct Blocks {
     /// Free blocks without.
     cold: [Vec<u64>; CLASSES],
     warm_bytes: u64,
+    /// A long free block with memory, and its class.
+    long: Option<(u64, usize)>,
 }
 
 impl Store {
@@ -95,14 +114,13 @@ impl Store {
     ///
     /// When the handle is not one of memory.
     pub fn open(memory: Handle) -> io::Result<Self> {
-        let length = shared::length(borrow(&memory))?;
-        Ok(Self { memory, length, blocks: Mutex::default() })
+        Ok(Self { memory: Memory::new(memory)?, blocks: Mutex::default() })
     }
 
     /// Lends the handle to read it with.
     #[must_use]
     pub fn handle(&self) -> BorrowedHandle<'_> {
-        borrow(&self.memory)
+        borrow(&self.memory.handle)
     }
 
     fn blocks(&self) -> MutexGuard<'_, Blocks> {
@@ -117,13 +135,19 @@ impl Store {
     pub fn put(&self, parts: &[&[u8]]) -> io::Result<Block> {
         let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let block = Block { offset: self.allocate(length)?, length };
-        let mut at = block.offset;
-        for part in parts {
-            if let Err(error) = shared::write_at(self.handle(), at, part) {
-                self.free(block);
-                return Err(error);
+        let written = self.memory.with(block, |mut to| {
+            for part in parts {
+                // SAFETY: the block is mapped, and as long as all parts together; it is the owner's
+                // until it is told to somebody, so nobody who keeps to the rules touches it, and
+                // it cannot be a part of what the caller has borrowed.
+                unsafe { part.as_ptr().copy_to_nonoverlapping(to.as_ptr(), part.len()) };
+                // SAFETY: as above: inside of the block, or its end.
+                to = unsafe { to.add(part.len()) };
             }
-            at += part.len() as u64;
+        });
+        if let Err(error) = written {
+            self.free(block);
+            return Err(error);
         }
         Ok(block)
     }
@@ -136,12 +160,15 @@ impl Store {
             blocks.warm_bytes -= size;
             return Ok(offset);
         }
+        if let Some((offset, _)) = blocks.long.take_if(|(_, known)| *known == class) {
+            return Ok(offset);
+        }
         let (offset, is_new) = match blocks.cold[class].pop() {
             Some(offset) => (offset, false),
             None => (blocks.end, true),
         };
         if is_new {
-            let end = offset.checked_add(size).filter(|end| *end <= self.length);
+            let end = offset.checked_add(size).filter(|end| *end <= self.memory.length);
             blocks.end = end.ok_or_else(too_long)?;
         }
         drop(blocks);
@@ -161,9 +188,11 @@ impl Store {
     pub fn free(&self, block: Block) {
         let Some((size, class)) = size_of(block.length) else { return };
         let mut blocks = self.blocks();
-        // Who uses one long block is likely to use another one.
-        let is_only = blocks.warm_bytes <= WARM && size <= LONGEST_WARM;
-        if is_only || blocks.warm_bytes + size <= WARM {
+        if blocks.long.is_none() && LONG.contains(&size) {
+            blocks.long = Some((block.offset, class));
+            return;
+        }
+        if blocks.warm_bytes + size <= WARM {
             blocks.warm_bytes += size;
             blocks.warm[class].push(block.offset);
             return;
@@ -178,34 +207,92 @@ impl Store {
     }
 }
 
-/// Copies a block out of a store, to the end of `buffer`.
-///
-/// # Errors
-///
-/// [`io::ErrorKind::InvalidData`] for a block that is not inside of the store, or says to be longer
-/// than everything that was ever written there. Others when the system refuses.
-pub fn read(memory: BorrowedHandle<'_>, block: Block, buffer: &mut Vec<u8>) -> io::Result<()> {
-    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let end = block.offset.checked_add(block.length);
-    if end.is_none_or(|end| shared::length(memory).is_ok_and(|length| end > length)) {
-        return Err(invalid("a block outside of its store"));
+impl Reader {
+    /// Reads the store that `memory` is the handle of.
+    ///
+    /// # Errors
+    ///
+    /// When the handle is not one of memory.
+    pub fn new(memory: Handle) -> io::Result<Self> {
+        Memory::new(memory).map(Self)
     }
-    // A length that is a lie must not become an allocation.
-    if block.length > SMALLEST && shared::backed(memory)? < block.length {
-        return Err(invalid("a block longer than its store"));
+
+    /// Copies a block out of the store, to the end of `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidData`] for a block that is not inside of the store, or says to be
+    /// longer than everything that was ever written there. Others when the system refuses.
+    pub fn read(&self, block: Block, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        let end = block.offset.checked_add(block.length);
+        if end.is_none_or(|end| end > self.0.length) {
+            return Err(invalid("a block outside of its store"));
+        }
+        // A length that is a lie must not become an allocation.
+        if block.length > SMALLEST && shared::backed(borrow(&self.0.handle))? < block.length {
+            return Err(invalid("a block longer than its store"));
+        }
+        let length = usize::try_from(block.length).map_err(|_| invalid("a block too long"))?;
+        let no_memory = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+        buffer.try_reserve_exact(length).map_err(no_memory)?;
+        self.0.with(block, |from| {
+            let to = buffer.spare_capacity_mut().as_mut_ptr().cast();
+            // SAFETY: the block is mapped, and the buffer has room for it (reserved above), which is
+            // memory of this process alone. If the store's owner writes meanwhile, which it does
+            // not if it keeps to the rules, the bytes are any bytes.
+            unsafe { from.as_ptr().copy_to_nonoverlapping(to, length) };
+            // SAFETY: they have just been written.
+            unsafe { buffer.set_len(buffer.len() + length) };
+        })
     }
-    let length = usize::try_from(block.length).map_err(|_| invalid("a block too long"))?;
-    let before = buffer.len();
-    let result = shared::append_at(memory, block.offset, length, buffer);
-    if result.is_err() {
-        buffer.truncate(before);
+}
+
+impl Memory {
+    fn new(handle: Handle) -> io::Result<Self> {
+        let length = shared::length(borrow(&handle))?;
+        Ok(Self { handle, length, window: RwLock::default() })
     }
-    result
+
+    /// Calls `f` with the place where a block begins, all of which is mapped as long as `f` runs.
+    fn with<R>(&self, block: Block, f: impl FnOnce(NonNull<u8>) -> R) -> io::Result<R> {
+        let outside = || io::Error::new(io::ErrorKind::InvalidData, "a block outside of its store");
+        let start = usize::try_from(block.offset).map_err(|_| outside())?;
+        let end = block.offset.checked_add(block.length).filter(|end| *end <= self.length);
+        let end = end.and_then(|end| usize::try_from(end).ok()).ok_or_else(outside)?;
+        loop {
+            let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(mapping) = &*window
+                && end <= mapping.length()
+            {
+                // SAFETY: `start` is inside of the mapping (checked), or its end.
+                return Ok(f(unsafe { mapping.start().add(start) }));
+            }
+            drop(window);
+            self.widen(end)?;
+        }
+    }
+
+    /// Maps the first `end` bytes, and more, if they are not.
+    fn widen(&self, end: usize) -> io::Result<()> {
+        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
+        if window.as_ref().is_none_or(|mapping| mapping.length() < end) {
+            // Not both at a time: addresses may be short.
+            *window = None;
+            let length = end.checked_next_power_of_two().unwrap_or(end).max(SHORTEST_WINDOW);
+            *window = Some(Mapping::front(borrow(&self.handle), length)?);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn reader(store: &Store) -> Reader {
+        Reader::new(store.handle().try_clone_to_owned().expect("a handle")).expect("a store")
+    }
 
     #[test]
     fn what_was_put_is_read() {
@@ -213,13 +300,14 @@ mod tests {
         let long = vec![7; 100_000];
         let blocks = [store.put(&[b"ab", b"c"]).expect("put"), store.put(&[&long]).expect("put")];
         let mut buffer = b"x".to_vec();
-        read(store.handle(), blocks[0], &mut buffer).expect("read");
+        let reader = reader(&store);
+        reader.read(blocks[0], &mut buffer).expect("read");
         assert_eq!(buffer, b"xabc");
         buffer.clear();
-        read(store.handle(), blocks[1], &mut buffer).expect("read");
+        reader.read(blocks[1], &mut buffer).expect("read");
         assert_eq!(buffer, long);
         let empty = store.put(&[]).expect("put");
-        read(store.handle(), empty, &mut buffer).expect("read");
+        reader.read(empty, &mut buffer).expect("read");
         assert_eq!(buffer, long);
     }
 
@@ -243,6 +331,36 @@ mod tests {
     }
 
     #[test]
+    fn one_long_block_stays_warm_beside_the_others() {
+        let store = Store::new().expect("a store");
+        let long = vec![1; 20 << 20];
+        let blocks = [(); 4].map(|()| store.put(&[&long]).expect("put"));
+        blocks.iter().for_each(|block| store.free(*block));
+        let kept = shared::backed(store.handle()).expect("stat");
+        assert!((20 << 20..=WARM + (32 << 20)).contains(&kept), "{kept}");
+        // The first was kept as the long one, the others as free blocks are.
+        for expected in [blocks[2], blocks[1], blocks[0]] {
+            assert_eq!(store.put(&[&long]).expect("put").offset, expected.offset);
+        }
+        let short = store.put(&[&long[..1 << 20]]).expect("put");
+        store.free(short);
+        assert_eq!(store.put(&[&long[..1 << 20]]).expect("put").offset, short.offset);
+    }
+
+    #[test]
+    fn the_window_grows_with_the_blocks() {
+        let (store, mut buffer) = (Store::new().expect("a store"), Vec::new());
+        let reader = reader(&store);
+        for length in [1, 10_000, SHORTEST_WINDOW, 3 * SHORTEST_WINDOW, 5] {
+            let bytes = vec![length as u8 | 1; length];
+            let block = store.put(&[&bytes]).expect("put");
+            buffer.clear();
+            reader.read(block, &mut buffer).expect("read");
+            assert!(buffer == bytes, "{length}");
+        }
+    }
+
+    #[test]
     fn lies_and_lack_are_errors() {
         let store = Store::new().expect("a store");
         let put = store.put(&[b"abc"]).expect("put");
@@ -252,7 +370,7 @@ mod tests {
             Block { offset: put.offset, length: 1 << 35 },
         ];
         for lie in lies {
-            let error = read(store.handle(), lie, &mut Vec::new()).expect_err("a lie");
+            let error = reader(&store).read(lie, &mut Vec::new()).expect_err("a lie");
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{lie:?}");
         }
         let error = store.allocate(1 << 50).expect_err("too much");

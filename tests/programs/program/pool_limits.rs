@@ -40,8 +40,9 @@ impl Shortage {
             "processes" => Self::Processes,
             _ => {
                 // What this process needs meanwhile it has then, in the heap: it gets no more.
-                let reserve: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 60_000]).collect();
-                std::mem::forget(vec![1u8; 1000]);
+                let mut reserve: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 60_000]).collect();
+                // The one at the heap's end stays, or the heap would shrink.
+                std::mem::forget(reserve.pop());
                 drop(reserve);
                 Self::Memory
             }

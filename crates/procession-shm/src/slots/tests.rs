@@ -1,6 +1,5 @@
 use super::*;
-use crate::store::{self, Store};
-use procession_sys::borrow;
+use crate::store::{Reader, Store};
 
 fn pair() -> (Giver, Taker) {
     let giver = Giver::new().expect("slots");
@@ -144,7 +143,10 @@ fn a_piece_of_many_items_can_be_answered_in_part() {
     let taken = take(&taker, 0, &mut buffer);
     assert!(taken.handles && taken.items == 100 && buffer.is_empty());
     let memory = store.handle().try_clone_to_owned().expect("a handle");
-    store::read(borrow(&memory), taken.stored.expect("stored"), &mut buffer).expect("read");
+    Reader::new(memory)
+        .expect("a store")
+        .read(taken.stored.expect("stored"), &mut buffer)
+        .expect("read");
     assert_eq!(buffer, input);
     taker.call_giver(&taken);
     let mut changed = 0;

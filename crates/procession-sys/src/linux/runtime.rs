@@ -302,6 +302,7 @@ pub(crate) fn became_copy() {
 
 /// As [`copies`], which has been called before.
 #[must_use]
+#[inline]
 pub fn known_copies() -> u32 {
     COPIES.load(std::sync::atomic::Ordering::Relaxed)
 }

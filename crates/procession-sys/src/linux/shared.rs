@@ -78,59 +78,6 @@ fn change(memory: impl AsFd, mode: FallocateFlags, offset: usize, length: usize)
     }
 }
 
-/// Reads `length` bytes of `memory` to the end of `buffer`, without mapping it.
-///
-/// # Errors
-///
-/// [`io::ErrorKind::UnexpectedEof`] when it ends before: `buffer` then has what there was.
-/// [`io::ErrorKind::OutOfMemory`] without room for them. Others when the system refuses.
-pub fn append_at(
-    memory: impl AsFd,
-    mut offset: u64,
-    length: usize,
-    buffer: &mut Vec<u8>,
-) -> io::Result<()> {
-    buffer.try_reserve_exact(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    let end = buffer.len() + length;
-    while buffer.len() < end {
-        let left = end - buffer.len();
-        let room = &mut buffer.spare_capacity_mut()[..left];
-        let count = match rustix::io::pread(&memory, room, offset) {
-            Ok((read, _)) => read.len(),
-            Err(Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        // SAFETY: the kernel has written so many bytes behind those that were there, which `pread`
-        // vouches for by returning them as initialised, and there is room for them.
-        unsafe { buffer.set_len(buffer.len() + count) };
-        offset += count as u64;
-    }
-    Ok(())
-}
-
-/// Writes to `memory` without mapping it.
-///
-/// # Errors
-///
-/// [`io::ErrorKind::WriteZero`] when it ends before. Others when the system refuses.
-pub fn write_at(memory: impl AsFd, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::pwrite(&memory, bytes, offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                bytes = &bytes[count..];
-                offset += count as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
 /// Returns how long `memory` is.
 ///
 /// # Errors
@@ -195,6 +142,23 @@ impl Mapping {
     ///
     /// As [`new`](Self::new).
     pub fn sparse(memory: impl AsFd, backed: usize) -> io::Result<Self> {
+        Self::check(&memory)?;
+        Self::map(memory, backed, usize::MAX)
+    }
+
+    /// Maps the first `length` bytes of `memory`, or all of a shorter one. What has no memory gets
+    /// it when it is touched, if the system has any; if not, that is a fatal signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), except that no byte has to be there.
+    pub fn front(memory: impl AsFd, length: usize) -> io::Result<Self> {
+        Self::check(&memory)?;
+        Self::map(memory, 0, length)
+    }
+
+    /// Refuses what is not as `create` makes it.
+    fn check(memory: impl AsFd) -> io::Result<()> {
         let seals = rustix::fs::fcntl_get_seals(&memory)
             .map_err(|_| invalid("the descriptor is not shared memory"))?;
         if !seals.contains(SEALS) || seals.contains(SealFlags::WRITE) {
@@ -204,15 +168,15 @@ impl Mapping {
         if rustix::fs::fstatfs(&memory)?.f_type != TMPFS_MAGIC {
             return Err(invalid("the shared memory is not ordinary memory"));
         }
-        Self::map(memory, backed)
+        Ok(())
     }
 
     /// Maps memory that may be cut short at any time, for who answers for that.
     pub(crate) fn unsealed(memory: impl AsFd) -> io::Result<Self> {
-        Self::map(memory, usize::MAX)
+        Self::map(memory, usize::MAX, usize::MAX)
     }
 
-    fn map(memory: impl AsFd, backed: usize) -> io::Result<Self> {
+    fn map(memory: impl AsFd, backed: usize, most: usize) -> io::Result<Self> {
         let status = rustix::fs::fstat(&memory)?;
         // A hole would be filled when it is touched, and if it cannot be, by a fatal signal.
         let needed = status.st_size.cast_unsigned().min(backed as u64);
@@ -220,6 +184,7 @@ impl Mapping {
             return Err(invalid("the shared memory has holes"));
         }
         let length = usize::try_from(status.st_size).map_err(|_| invalid("a negative length"))?;
+        let length = length.min(most);
         if length == 0 {
             return Err(invalid("the shared memory is empty"));
         }
@@ -288,6 +253,8 @@ mod tests {
         let memory = create_sparse(1 << 30, 4096).expect("memory");
         assert_eq!(backed(&memory).expect("stat"), 4096);
         assert!(Mapping::new(&memory).is_err() && Mapping::sparse(&memory, 4096).is_ok());
+        assert_eq!(Mapping::front(&memory, 1 << 20).expect("holes may be").length(), 1 << 20);
+        assert_eq!(Mapping::front(&memory, 1 << 40).expect("all of it").length(), 1 << 30);
         back(&memory, 1 << 20, 1 << 16).expect("memory");
         assert_eq!(backed(&memory).expect("stat"), 4096 + (1 << 16));
         give_back(&memory, 1 << 20, 1 << 16).expect("it is ours");
@@ -310,6 +277,7 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         }
         let file = std::fs::File::open("/dev/null").expect("null");
+        assert!(Mapping::front(&file, 1).is_err());
         assert_eq!(Mapping::new(&file).expect_err("file").kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -41,24 +41,6 @@ pub fn give_back<H>(_: H, _: usize, _: usize) -> io::Result<()> {
     unsupported()
 }
 
-/// Reads.
-///
-/// # Errors
-///
-/// Always: unsupported.
-pub fn append_at<H>(_: H, _: u64, _: usize, _: &mut Vec<u8>) -> io::Result<()> {
-    unsupported()
-}
-
-/// Writes.
-///
-/// # Errors
-///
-/// Always: unsupported.
-pub fn write_at<H>(_: H, _: u64, _: &[u8]) -> io::Result<()> {
-    unsupported()
-}
-
 /// Tells a length.
 ///
 /// # Errors
@@ -97,6 +79,15 @@ impl Mapping {
     ///
     /// Always: unsupported.
     pub fn sparse<H>(_: H, _: usize) -> io::Result<Self> {
+        unsupported()
+    }
+
+    /// Maps the front of memory.
+    ///
+    /// # Errors
+    ///
+    /// Always: unsupported.
+    pub fn front<H>(_: H, _: usize) -> io::Result<Self> {
         unsupported()
     }
 

@@ -28,8 +28,26 @@ enum Table {
 const OUTSIDE: &str = "a procession handle crosses to another process only inside an argument, a result or a \
      message of procession; it means nothing in any other format";
 
-/// Runs `f` while handles are written into `table`; returns also what went wrong with one.
-pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> (R, Option<String>) {
+/// Tells whether a `T` is sure to hold no handle. A table costs more than such a value.
+#[inline]
+fn holds_none<T: ?Sized>() -> bool {
+    let id = typeid::of::<T>();
+    macro_rules! is_one_of {
+        ($($T:ty)*) => { false $(|| id == typeid::of::<$T>())* };
+    }
+    is_one_of!(() bool char u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64 String)
+}
+
+/// Runs `f`, which writes a `T`, while handles are written into `table`; returns also what went
+/// wrong with one.
+#[inline]
+pub(super) fn with_table<T: ?Sized, R>(
+    table: &mut Vec<Handle>,
+    f: impl FnOnce() -> R,
+) -> (R, Option<String>) {
+    if holds_none::<T>() {
+        return (f(), None);
+    }
     let mut message =
         Message { table: Table::Sending(std::mem::take(table), Vec::new()), reason: None };
     let result = with(&mut message, f);
@@ -39,11 +57,16 @@ pub(super) fn with_table<R>(table: &mut Vec<Handle>, f: impl FnOnce() -> R) -> (
     (result, message.reason)
 }
 
-/// Runs `f` while handles are taken out of `table`; returns also what went wrong with one.
-pub(super) fn with_received<R>(
+/// Runs `f`, which reads a `T`, while handles are taken out of `table`; returns also what went wrong
+/// with one.
+#[inline]
+pub(super) fn with_received<T, R>(
     table: &mut Vec<Option<Handle>>,
     f: impl FnOnce() -> R,
 ) -> (R, Option<String>) {
+    if holds_none::<T>() {
+        return (f(), None);
+    }
     let mut message = Message { table: Table::Received(std::mem::take(table)), reason: None };
     let result = with(&mut message, f);
     if let Table::Received(rest) = message.table {
@@ -55,6 +78,7 @@ pub(super) fn with_received<R>(
 /// Runs `f`, a user's `Serialize` or `Deserialize`, while `message` is this thread's.
 ///
 /// It may encode another message meanwhile, and it may panic.
+#[inline]
 fn with<R>(message: &mut Message, f: impl FnOnce() -> R) -> R {
     /// Puts the outer message back, however `f` ends.
     struct Restore(*mut Message);

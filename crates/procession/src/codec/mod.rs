@@ -109,6 +109,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<Enc
 }
 
 /// Appends one value to `encoded`, which is unchanged if it fails.
+#[inline]
 pub(crate) fn encode_into<T: Serialize + ?Sized>(
     value: &T,
     encoded: &mut Encoded,
@@ -119,7 +120,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
     }
     let (bytes, handles) = (encoded.bytes.len(), encoded.handles.len());
     let writer = Appending(std::mem::take(&mut encoded.bytes));
-    let result = handles::with_table(&mut encoded.handles, || {
+    let result = handles::with_table::<T, _>(&mut encoded.handles, || {
         let mut serializer = postcard::Serializer { output: writer };
         let result = value.serialize(&mut serializer);
         (serializer.output.0, result)
@@ -146,6 +147,7 @@ pub(crate) fn copy<T>(bytes: &Bytes<'_>, what: &str) -> Option<Result<T, DecodeE
 }
 
 /// Decodes a message that is one value and nothing else.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     handles: Vec<Handle>,
@@ -163,6 +165,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
 }
 
 /// Takes one value from the front of `bytes`.
+#[inline]
 pub(crate) fn decode_from<T: DeserializeOwned>(
     bytes: &mut &[u8],
     handles: &mut Vec<Option<Handle>>,
@@ -171,7 +174,8 @@ pub(crate) fn decode_from<T: DeserializeOwned>(
     if let Some(result) = numbers::decode(bytes) {
         return result.map_err(|reason| DecodeError::new::<T>(what, reason));
     }
-    let (result, reason) = handles::with_received(handles, || postcard::take_from_bytes(bytes));
+    let (result, reason) =
+        handles::with_received::<T, _>(handles, || postcard::take_from_bytes(bytes));
     let (value, rest) = result.map_err(|error| {
         let reason = reason.unwrap_or_else(|| explain(error));
         DecodeError::new::<T>(what, reason)
@@ -204,6 +208,7 @@ fn explain(error: postcard::Error) -> String {
 struct Appending(Vec<u8>);
 
 impl Appending {
+    #[inline]
     fn reserve(&mut self, more: usize) -> postcard::Result<()> {
         // A message that is too large for this process shall not end it.
         self.0.try_reserve(more).map_err(|_| postcard::Error::SerializeBufferFull)
@@ -213,12 +218,14 @@ impl Appending {
 impl postcard::ser_flavors::Flavor for Appending {
     type Output = Vec<u8>;
 
+    #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.reserve(1)?;
         self.0.push(byte);
         Ok(())
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         self.reserve(bytes.len())?;
         self.0.extend_from_slice(bytes);

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What is worth keeping, and how much of it all together is.
 const LARGE: usize = 64 << 10;
 const KEPT: usize = 32 << 20;
-/// One more is kept, if it is not longer than this: who uses one is likely to use another.
-const LONGEST: usize = 256 << 20;
+/// One of such a size is kept beside them: who uses one is likely to use another.
+const LONG: std::ops::RangeInclusive<usize> = 16 << 20..=256 << 20;
 
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
@@ -29,8 +29,14 @@ pub(super) fn give(mut buffer: Vec<u8>) {
         return;
     }
     let mut spare = spare();
-    let kept: usize = spare.iter().map(Vec::capacity).sum();
-    if kept + buffer.capacity() <= KEPT || kept <= KEPT && buffer.capacity() <= LONGEST {
+    let (long, others): (Vec<usize>, Vec<usize>) =
+        spare.iter().map(Vec::capacity).partition(|capacity| LONG.contains(capacity));
+    let is_kept = if LONG.contains(&buffer.capacity()) {
+        long.is_empty()
+    } else {
+        others.iter().sum::<usize>() + buffer.capacity() <= KEPT
+    };
+    if is_kept {
         buffer.clear();
         spare.push(buffer);
     }
@@ -45,8 +51,10 @@ mod tests {
         give(Vec::with_capacity(10));
         for _ in 0..10 {
             give(Vec::with_capacity(10 << 20));
+            give(Vec::with_capacity(20 << 20));
         }
-        assert!(spare().iter().map(Vec::capacity).sum::<usize>() <= KEPT + (10 << 20));
+        let kept: usize = spare().iter().map(Vec::capacity).sum();
+        assert!((30 << 20..=KEPT + (20 << 20)).contains(&kept), "{kept}");
         assert!(take().capacity() >= LARGE);
     }
 }

@@ -120,7 +120,7 @@ impl<R: DeserializeOwned> MapResult<R> {
         self.wait_until(None);
         let state = self.batch.state();
         if state.is_over() {
-            state.decode_all().collect()
+            state.decode_all()
         } else {
             // A forked copy, where nothing comes.
             (0..state.count()).map(|_| Err(TaskError::Closed)).collect()
@@ -164,7 +164,7 @@ pub(super) fn read<R: DeserializeOwned>(batch: &Batch) -> Result<Vec<R>, TaskErr
     if !state.is_over() {
         return Err(TaskError::Closed); // a forked copy, where nothing comes
     }
-    state.decode_all().collect()
+    state.decode_values()
 }
 
 impl<R: DeserializeOwned> Future for MapResult<R> {

@@ -42,6 +42,7 @@ pub(crate) struct Refused {
 }
 
 /// The bytes in front of a record's own.
+#[inline]
 pub(crate) fn header(kind: u8, length: usize) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     // A longer value does not get here: it is refused when it is stored.
@@ -58,6 +59,7 @@ pub(crate) struct Record<'a> {
 }
 
 /// Takes one record from the front of `bytes`; `None` when no whole one is there.
+#[inline]
 pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
     let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
     let [a, b, c, d, kind] = *header;
@@ -69,16 +71,25 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
 
 impl<'a> Record<'a> {
     /// The kind alone.
+    #[inline]
     pub(crate) fn kind(&self) -> u8 {
         self.kind & !HAS_HANDLES
     }
 
+    #[inline]
     pub(crate) fn has_handles(&self) -> bool {
         self.kind & HAS_HANDLES != 0
     }
 
     /// The value's bytes, or what it failed with.
+    #[inline]
     pub(crate) fn value(self, worker: u32) -> Result<&'a [u8], TaskError> {
+        if self.kind() == Kind::Value as u8 { Ok(self.bytes) } else { Err(self.error(worker)) }
+    }
+
+    /// What it failed with.
+    #[cold]
+    fn error(self, worker: u32) -> TaskError {
         let garbage = |what: &str| {
             let reason = format!("worker {worker} has written what is no outcome: {what}");
             TaskError::Decode(DecodeError::from_parts(
@@ -91,28 +102,27 @@ impl<'a> Record<'a> {
             postcard::from_bytes::<Refused>(bytes).map_err(|error| garbage(&error.to_string()))
         };
         match self.kind() {
-            kind if kind == Kind::Value as u8 => Ok(self.bytes),
             kind if kind == Kind::Panicked as u8 => {
-                Err(match postcard::from_bytes::<Panicked>(self.bytes) {
+                match postcard::from_bytes::<Panicked>(self.bytes) {
                     Ok(Panicked { message, location, backtrace }) => {
                         TaskError::Panicked { message, location, backtrace, worker }
                     }
                     Err(error) => garbage(&error.to_string()),
-                })
+                }
             }
-            kind if kind == Kind::Arguments as u8 => Err(match refused(self.bytes) {
+            kind if kind == Kind::Arguments as u8 => match refused(self.bytes) {
                 Ok(Refused { what, type_name, reason }) => {
                     TaskError::Decode(DecodeError::from_parts(what, type_name, reason))
                 }
                 Err(garbage) => garbage,
-            }),
-            kind if kind == Kind::Result as u8 => Err(match refused(self.bytes) {
+            },
+            kind if kind == Kind::Result as u8 => match refused(self.bytes) {
                 Ok(Refused { what, type_name, reason }) => {
                     TaskError::Encode(EncodeError::from_parts(what, type_name, reason))
                 }
                 Err(garbage) => garbage,
-            }),
-            kind => Err(garbage(&format!("kind {kind}"))),
+            },
+            kind => garbage(&format!("kind {kind}")),
         }
     }
 }

@@ -119,16 +119,21 @@ impl Cell {
 }
 
 /// Decodes a value whose handles stay: it gets duplicates.
+#[inline]
 pub(super) fn decode_copy<R: DeserializeOwned>(
     bytes: &[u8],
     handles: &[Handle],
 ) -> Result<R, TaskError> {
+    let handles = if handles.is_empty() { Vec::new() } else { duplicate::<R>(handles)? };
+    codec::decode(bytes, handles, "the result").map_err(TaskError::Decode)
+}
+
+fn duplicate<R>(handles: &[Handle]) -> Result<Vec<Handle>, TaskError> {
     let handles: Result<Vec<Handle>, _> = handles.iter().map(Handle::try_clone).collect();
-    let handles = handles.map_err(|error| {
+    handles.map_err(|error| {
         let reason = format!("its handles cannot be duplicated: {error}");
         TaskError::Decode(DecodeError::new::<R>("the result", reason))
-    })?;
-    codec::decode(bytes, handles, "the result").map_err(TaskError::Decode)
+    })
 }
 
 impl Sink for CellSink {
@@ -161,7 +166,7 @@ impl Awaited for Cell {
     }
 
     fn wake(&self, sleeper: Arc<Sleeper>) {
-        self.state().sleepers.push(sleeper);
+        sleeper.wait_in(&mut self.state().sleepers);
     }
 }
 

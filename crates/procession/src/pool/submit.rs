@@ -242,7 +242,8 @@ impl<'a> Many<'a> {
                 self.count = 1;
                 self.cut_stashed(stash);
                 // It is worth a worker's while at once.
-                self.engine.submit_some(std::mem::take(&mut self.ready));
+                let ready = self.take_ready();
+                self.engine.submit_some(ready);
             }
             None => {
                 // Without a place of its own it is a piece as others are.
@@ -291,22 +292,29 @@ impl<'a> Many<'a> {
             self.sink.failed(first, count as usize, TaskError::Terminated);
             return;
         };
-        self.batch.state().numbers.push(number);
         self.encoded.reserve(items.len());
         self.ready_bytes += items.len();
         let Limits { timeout, retries } = self.limits;
         let function = Arc::clone(&self.function);
         self.ready.push(Work { number, function, items, count, stash, handles, timeout, retries });
         if self.ready.len() >= PIECES || self.ready_bytes >= BYTES {
-            self.ready_bytes = 0;
-            self.engine.submit_some(std::mem::take(&mut self.ready));
+            let ready = self.take_ready();
+            self.engine.submit_some(ready);
         }
     }
 
     /// Submits what has not been.
     pub fn finish(mut self) {
         self.cut(Vec::new());
-        self.engine.submit(std::mem::take(&mut self.ready));
+        let ready = self.take_ready();
+        self.engine.submit(ready);
+    }
+
+    /// Takes the pieces that are to be submitted; from now on they can be cancelled.
+    fn take_ready(&mut self) -> Vec<Work> {
+        self.ready_bytes = 0;
+        self.batch.state().numbers.extend(self.ready.iter().map(|work| work.number));
+        std::mem::replace(&mut self.ready, Vec::with_capacity(PIECES))
     }
 }
 

@@ -10,7 +10,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession_shm::store::Store;
+use procession_shm::slots::Look;
+use procession_shm::store::{Reader, Store};
 use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
 use procession_sys::{BorrowedHandle, Handle, borrow};
 
@@ -53,6 +54,15 @@ pub(super) enum Why {
     Garbage,
 }
 
+/// What a worker is killed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) slot: usize,
+    pub(super) turn: u64,
+    /// How many items of the piece were done.
+    pub(super) done: u32,
+}
+
 /// A worker that lives, or was not buried yet.
 pub(super) struct Member {
     place: usize,
@@ -61,13 +71,14 @@ pub(super) struct Member {
     /// It has ended, and how was looked at.
     is_examined: bool,
     wire: Wire,
-    store: Handle,
+    outputs: Reader,
     pub(super) tasks_done: u64,
     /// It has begun to take tasks.
     is_ready: bool,
     /// What it has said of why it cannot.
     failed: Option<String>,
-    killed: Option<(Why, Option<u64>)>,
+    /// Why it was killed, and because of what; each of its lanes may have been the reason.
+    killed: Vec<(Why, Option<At>)>,
     leaving: bool,
     /// Handles that came with outcomes, by the piece's turn.
     received: HashMap<u64, Vec<Handle>>,
@@ -78,8 +89,8 @@ pub(super) struct Member {
 pub(super) struct Dead {
     place: usize,
     threads: usize,
-    /// Why it was killed, and because of which piece.
-    pub(super) why: Option<(Why, Option<u64>)>,
+    /// Why it was killed, and because of what.
+    killed: Vec<(Why, Option<At>)>,
     pub(super) error: TaskError,
     /// It failed before it could take tasks: how, and whether it has said so itself.
     failed: Option<(String, bool)>,
@@ -121,6 +132,12 @@ impl Dead {
     pub(super) fn has_lane(&self, lane: usize) -> bool {
         lane / self.threads == self.place
     }
+
+    /// Why it was killed because of the piece that it took at `turn`, or of none.
+    pub(super) fn why(&self, turn: u64) -> Option<(Why, Option<At>)> {
+        let is_for = |(_, at): &&(Why, Option<At>)| at.is_none_or(|at| at.turn == turn);
+        self.killed.iter().find(is_for).copied()
+    }
 }
 
 impl Member {
@@ -136,8 +153,8 @@ impl Member {
         lane / self.threads == self.place
     }
 
-    pub(super) fn store(&self) -> BorrowedHandle<'_> {
-        borrow(&self.store)
+    pub(super) fn outputs(&self) -> &Reader {
+        &self.outputs
     }
 
     /// Sends the handles that go with a piece; false if the worker does not take them.
@@ -174,11 +191,11 @@ impl Member {
         }
     }
 
-    fn kill(&mut self, why: Why, turn: Option<u64>) {
-        if self.killed.is_none() {
-            self.killed = Some((why, turn));
+    fn kill(&mut self, why: Why, at: Option<At>) {
+        if self.killed.is_empty() {
             self.hired.kill();
         }
+        self.killed.push((why, at));
     }
 
     /// What its death means.
@@ -189,12 +206,13 @@ impl Member {
         let Ended { exit, error, failed } = self.hired.ended();
         let died = TaskError::WorkerDied { pid, exit };
         let failed = failed.or(self.failed.take()).map(|message| (message, true)).or_else(|| {
-            let unready = !self.is_ready && self.killed.is_none() && !self.leaving;
+            let unready = !self.is_ready && self.killed.is_empty() && !self.leaving;
             let said = error.as_ref().unwrap_or(&died);
             unready.then(|| (format!("{said}, before it was ready"), false))
         });
         let error = error.unwrap_or(died);
-        Dead { place: self.place, threads: self.threads, why: self.killed, error, failed }
+        let killed = std::mem::take(&mut self.killed);
+        Dead { place: self.place, threads: self.threads, killed, error, failed }
     }
 }
 
@@ -265,10 +283,23 @@ impl Crew {
         }
     }
 
-    /// Kills the worker of a lane because of the piece that it took at `turn`.
-    pub(super) fn kill_lane_at(&mut self, lane: usize, why: Why, turn: u64) {
-        if let Some(member) = self.member_of(lane) {
-            member.kill(why, Some(turn));
+    /// Kills the worker of a lane because of what it is at, unless it is done with that.
+    pub(super) fn kill_lane_at(&mut self, lane: usize, why: Why, at: At) {
+        let board = Arc::clone(&self.board);
+        let Some(member) = self.member_of(lane) else { return };
+        if member.killed.iter().any(|(_, other)| other.is_some_and(|other| other.turn == at.turn)) {
+            return;
+        }
+        // What its lane would be at next has nothing to do with this.
+        board.giver.hold(member.place);
+        let is_there = board.giver.look(at.slot, at.turn) == Look::Taken { lane };
+        let is_same = matches!(why, Why::Cancelled) || board.giver.done(at.slot) == at.done;
+        if is_there && is_same {
+            member.kill(why, Some(at));
+        } else {
+            // It may have seen that it shall leave.
+            member.leaving = true;
+            board.giver.dismiss(member.place);
         }
     }
 
@@ -306,7 +337,7 @@ impl Crew {
     fn has_able(&mut self) -> bool {
         self.members.iter_mut().flatten().any(|member| {
             member.read_wire();
-            member.is_ready && !member.is_examined && !member.leaving && member.killed.is_none()
+            member.is_ready && !member.is_examined && !member.leaving && member.killed.is_empty()
         })
     }
 
@@ -463,7 +494,8 @@ impl Recruit {
             plan,
         };
         drop(theirs);
-        let store = lend(store.handle())?.0;
+        let outputs =
+            Reader::new(lend(store.handle())?.0).map_err(resources("read a worker's memory"))?;
         let hired = hire.hire(name, seat)?;
         Ok(Member {
             place: plan.place,
@@ -471,11 +503,11 @@ impl Recruit {
             hired,
             is_examined: false,
             wire,
-            store,
+            outputs,
             tasks_done: 0,
             is_ready: false,
             failed: None,
-            killed: None,
+            killed: Vec::new(),
             leaving: false,
             received: HashMap::new(),
         })

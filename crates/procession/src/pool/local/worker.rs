@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use procession_shm::segment::SegmentError;
 use procession_shm::slots::{Answer, NoRoom, Taken, Taker};
-use procession_shm::store::{self, Block, Store};
+use procession_shm::store::{Block, Reader, Store};
 use procession_sys::wire::Wire;
 use procession_sys::{BorrowedHandle, Handle, borrow, crash_point, runtime};
 use serde::Serialize;
@@ -100,12 +100,12 @@ enum Broken {
 #[derive(Debug)]
 pub struct Worker {
     taker: Taker,
-    inputs: Handle,
+    inputs: Reader,
     outputs: Store,
     /// One thread at a time asks for handles and gets them.
     wire: Mutex<Wire>,
-    /// How many tasks may still be done.
-    left: AtomicU64,
+    /// How many tasks may still be done, if not any number.
+    left: Option<AtomicU64>,
     lanes: Range<usize>,
 }
 
@@ -121,10 +121,10 @@ impl Worker {
         let end = first.checked_add(plan.threads).ok_or("no such place")?;
         Ok(Self {
             taker: Taker::open(slots.0, plan.place).map_err(|error| error.to_string())?,
-            inputs: inputs.0,
+            inputs: Reader::new(inputs.0).map_err(|error| error.to_string())?,
             outputs: Store::open(outputs.0).map_err(|error| error.to_string())?,
             wire: Mutex::new(Wire::from_handle(wire.0).map_err(|error| error.to_string())?),
-            left: AtomicU64::new(plan.max_tasks.unwrap_or(u64::MAX)),
+            left: plan.max_tasks.map(AtomicU64::new),
             lanes: first..end,
         })
     }
@@ -161,6 +161,19 @@ impl Worker {
 
     fn wire(&self) -> MutexGuard<'_, Wire> {
         self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a task that was run.
+    fn count(&self) {
+        if let Some(left) = &self.left {
+            let less = |left: u64| Some(left.saturating_sub(1));
+            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
+    /// Tells whether it has run as many as it may.
+    fn is_done(&self) -> bool {
+        self.left.as_ref().is_some_and(|left| left.load(Ordering::Relaxed) == 0)
     }
 
     /// Runs tasks in all its threads, of which this is one, until it shall leave.
@@ -209,8 +222,7 @@ impl<'w> Lane<'w> {
             };
             let mut result = Ok(());
             runner.around(&mut |runner| result = self.answer(&taken, &mut input, runner));
-            let is_done = self.worker.left.load(Ordering::Relaxed) == 0;
-            if result.is_err() || is_done || runner.is_over() {
+            if result.is_err() || self.worker.is_done() || runner.is_over() {
                 return;
             }
             // One large value is not kept for ever.
@@ -233,7 +245,7 @@ impl<'w> Lane<'w> {
             if let Ok(length) = usize::try_from(block.length) {
                 runner.make_room(input, length);
             }
-            prepared = store::read(borrow(&self.worker.inputs), block, input);
+            prepared = self.worker.inputs.read(block, input);
         }
         if taken.handles && prepared.is_ok() {
             prepared = self.ask_for_handles(taken).map(|received| handles = received);
@@ -272,11 +284,9 @@ impl<'w> Lane<'w> {
                     true
                 }
             };
-            let left =
-                self.worker.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                    Some(left.saturating_sub(1))
-                });
-            if was_last || left.is_ok_and(|left| left <= 1) || runner.is_over() {
+            self.worker.count();
+            let goes_on = self.worker.taker.goes_on(&answer);
+            if was_last || self.worker.is_done() || runner.is_over() || !goes_on {
                 break;
             }
         }

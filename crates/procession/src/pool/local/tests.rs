@@ -1,0 +1,72 @@
+//! The end of a backend whose workers are none.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use procession_sys::ExitStatus;
+
+use super::{CrewSettings, Ended, Hire, Hired, Local, Seat};
+use crate::pool::backend::{Backend, End, Outcome, Patience, Settled, Work};
+use crate::pool::{PoolError, TaskError};
+
+/// Hires nobody: what is there never takes a task, and has ended when it is asked.
+#[derive(Debug)]
+struct Nobody;
+
+impl Hire for Nobody {
+    fn hire(&self, _: String, _: Seat) -> Result<Arc<dyn Hired>, PoolError> {
+        Ok(Arc::new(Self))
+    }
+}
+
+impl Hired for Nobody {
+    fn pid(&self) -> u32 {
+        0
+    }
+
+    fn name(&self) -> &str {
+        "nobody"
+    }
+
+    fn kill(&self) {}
+
+    fn on_end(&self, _: Box<dyn FnOnce() + Send>) {}
+
+    fn ended(&self) -> Ended {
+        Ended { exit: ExitStatus::from_code(0), error: None, failed: None }
+    }
+
+    fn wait(&self) {}
+}
+
+fn work(number: u64) -> Work {
+    Work {
+        number,
+        function: Arc::new([0; 4]),
+        items: vec![0; 8],
+        count: 2,
+        stash: None,
+        handles: Vec::new(),
+        timeout: None,
+        retries: 0,
+    }
+}
+
+#[test]
+fn what_no_worker_is_left_for_has_an_outcome() {
+    let settings = CrewSettings { workers: 2, threads: 1, name: "w".to_owned(), max_tasks: None };
+    let local = Local::new(settings, Arc::new(Nobody), Box::new(|| {})).expect("a backend");
+    local.submit(vec![work(3), work(4)]);
+    // As when somebody submits while another waits for the end, and the last workers die or leave.
+    local.end(End::Finish);
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let patience = Patience { deadline: Some(Instant::now()), pieces: 1 };
+    local.poll(patience, &mut outcomes).expect("no signal");
+    let terminated = |outcome: &Outcome| {
+        matches!(outcome.settled, Settled::AllFailed(TaskError::Terminated))
+            .then_some(outcome.number)
+    };
+    let numbers: Vec<Option<u64>> = outcomes.iter().map(terminated).collect();
+    assert_eq!(numbers, [Some(3), Some(4)]);
+    assert!(!local.needs_polling());
+}
