@@ -110,7 +110,10 @@ def _run(flags, fds, blocked):
         with forkserver.taken_over(answers) as answers:
             own = os.pidfd_open(os.getpid())
             hello = forkserver._HELLO.pack(b"h", os.getpid(), 0)
-            socket.send_fds(answers, [hello], [own])
+            try:
+                socket.send_fds(answers, [hello], [own])
+            except ConnectionError:
+                os._exit(1)  # whoever has asked for it was interrupted, and does not want it any more
             os.close(own)
         if flags == b"t":
             _child.tie(tether)

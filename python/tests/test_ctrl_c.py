@@ -142,11 +142,11 @@ def test_a_program_goes_on_with_its_pool(method, tmp_path):
                 print("caught", pool.map(square, range(100)) == [n * n for n in range(100)])
         # Those that were replaced hear of it as well.
         waiting = [pool.apply_async(nap, (604,)) for _ in range(2)]
-        workers = [worker.pid for worker in pool._pool]
         try:
             say("ready")
             waiting[0].get()
         except KeyboardInterrupt:
+            workers = [worker.pid for worker in pool._pool]
             for result in waiting:
                 try:
                     result.get()
@@ -198,6 +198,25 @@ def test_a_start_that_is_interrupted(method, after, tmp_path):
         assert terminal.wait() == -signal.SIGINT, terminal.shown
         assert terminal.shown.count("Traceback") == 1, terminal.shown
         assert terminal.shown.endswith("\nKeyboardInterrupt\n"), terminal.shown
+        terminal.wait_for_nobody()
+
+
+def test_tasks_without_a_pause_are_interrupted(tmp_path):
+    body = """
+    pool = ctx.Pool(2)
+    pool.map(square, range(10), 1)
+    while True:
+        say("ready")
+        pool.map(square, range(5_000_000), 1)
+    """
+    with Terminal(script(tmp_path, body), "forkserver") as terminal:
+        terminal.take("ready\n")
+        time.sleep(0.3)
+        terminal.interrupt()
+        assert terminal.wait() == -signal.SIGINT, terminal.shown
+        # It did not take the end of a map.
+        assert terminal.shown.count("Traceback") == 1, terminal.shown
+        assert "ready" not in terminal.shown and "_map" in terminal.shown, terminal.shown
         terminal.wait_for_nobody()
 
 
