@@ -15,10 +15,10 @@ PATIENCE = 8
 class Terminal:
     """A program in a session of its own, with a terminal that it is controlled by."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, **environment):
         self.pid, self._master = pty.fork()
         if self.pid == 0:
-            os.execv(sys.executable, [sys.executable, *arguments])
+            os.execve(sys.executable, [sys.executable, *arguments], {**os.environ, **environment})
         self.shown = ""
         self._status = None
 
@@ -27,6 +27,13 @@ class Terminal:
         self._read_until(lambda: words in self.shown)
         assert words in self.shown, f"{words!r} was not shown, but:\n{self.shown}"
         self.shown = self.shown.replace(words, "", 1)
+
+    def answer(self, *prompts):
+        """Reads what is shown until one of `prompts` is its end, and returns it, without that."""
+        self._read_until(lambda: self.shown.endswith(prompts))
+        assert self.shown.endswith(prompts), self.shown
+        shown, self.shown = self.shown, ""
+        return shown[: -len(prompts[0])]
 
     def _read_until(self, is_enough):
         while not is_enough():
