@@ -165,7 +165,8 @@ class ForkServer:
 
 def read_status(answers):
     """Returns the exit code that a server tells of a child that has ended."""
-    message = answers.recv(_HELLO.size)
+    # It stays there for who is interrupted here, and asks again.
+    message = answers.recv(_HELLO.size, socket.MSG_PEEK)
     if not message:
         # The server is dead, and nobody else can know.
         return 255

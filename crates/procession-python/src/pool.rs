@@ -507,7 +507,10 @@ impl Results {
         py: Python<'py>,
     ) -> PyResult<(Bound<'py, PyList>, Option<Bound<'py, PyAny>>)> {
         if let Some((values, first)) = &*lock(&self.settled) {
-            return Ok((values.bind(py).clone(), first.as_ref().map(|first| first.bind(py).clone())));
+            return Ok((
+                values.bind(py).clone(),
+                first.as_ref().map(|first| first.bind(py).clone()),
+            ));
         }
         let mut values = Vec::new();
         let mut first = None;
