@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{
-    Array, Barrier, BoundedSemaphore, Child, Condition, Connection, Event, GetError, JoinError,
-    Lock, Mutex, Process, Queue, RLock, RecvError, Semaphore, SharedMemory, StartMethod,
-    TryRecvError, Value, pipe, wait,
+    Array, Barrier, BoundedSemaphore, Child, Condition, Connection, Event, GetError,
+    GetTimeoutError, JoinError, Lock, Mutex, Process, Queue, RLock, RecvError, Semaphore,
+    SharedMemory, StartMethod, TryRecvError, Value, pipe, wait,
 };
 use procession_tests::{METHODS, Random, raw, rounds, tests};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ tests! {
     a_death_at_every_point_leaves_the_others_going,
     a_death_at_any_moment_leaves_the_others_going,
     memory_of_a_killed_program_is_found_by_its_name,
+    one_that_dies_while_it_leaves_wakes_who_waits,
+    a_copy_that_dies_in_the_middle_wakes_who_waits,
 }
 
 const PERMITS: usize = 2;
@@ -317,6 +319,86 @@ fn a_death_at_any_moment_leaves_the_others_going() {
             assert!(child.join().is_err());
         }
         assert_whole(&objects);
+    }
+}
+
+/// How long a wait lasts that nobody ends: much longer than the test, if all is well.
+const FOR_EVER: Duration = Duration::from_secs(60);
+
+/// Has the others sleep, as far as that can be seen from here.
+fn let_them_sleep() {
+    thread::sleep(Duration::from_millis(30));
+}
+
+/// In a child: leaves the lock that it holds, and is killed when it has freed its place.
+fn leave_with(lock: Lock, held: Event, go_on: Event) {
+    std::mem::forget(lock.acquire());
+    held.set();
+    go_on.wait();
+    // One of the others may be swept up after first, and then nobody has left.
+    drop(lock);
+}
+
+fn one_that_dies_while_it_leaves_wakes_who_waits() {
+    let (lock, held, go_on) =
+        (Lock::new().expect("lock"), Event::new().expect("event"), Event::new().expect("event"));
+    let process = Process::new(leave_with, (lock.clone(), held.clone(), go_on.clone()));
+    let victim = process.env("PROCESSION_CRASH_POINT", "segment.sweep.freed");
+    let victim = victim.daemon(true).start().expect("it starts");
+    held.wait();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| match lock.acquire_timeout(FOR_EVER) {
+            Ok(guard) => guard.is_some(),
+            Err(_) => true,
+        });
+        let_them_sleep();
+        go_on.set();
+        let joined = victim.join();
+        assert!(matches!(joined, Err(JoinError::Signaled { signal: 9, .. })), "{joined:?}");
+        assert!(waiter.join().expect("it ends"), "it slept on");
+    });
+}
+
+/// In a child: a forked copy of it changes something, and is killed before it wakes who waits for
+/// that. The child itself lives on, so that its own death wakes nobody.
+fn have_a_copy_change(what: String, objects: Objects, go_on: Event) {
+    let code = raw::in_forked_copy(|| {
+        match &*what {
+            "event.set.flagged" => objects.event.set(),
+            "queue.close.closed" => objects.queue.close(),
+            "condition.notify.counted" => objects.condition.notify(1),
+            other => panic!("{other} is none of these"),
+        }
+        0
+    });
+    assert_eq!(code.expect("it forks"), -libc::SIGKILL);
+    go_on.wait();
+}
+
+fn a_copy_that_dies_in_the_middle_wakes_who_waits() {
+    for point in ["event.set.flagged", "queue.close.closed", "condition.notify.counted"] {
+        let (objects, go_on) = (Objects::new(), Event::new().expect("event"));
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| match point {
+                "event.set.flagged" => objects.event.wait_timeout(FOR_EVER),
+                "queue.close.closed" => {
+                    matches!(objects.queue.get_timeout(FOR_EVER), Err(GetTimeoutError::Closed))
+                }
+                _ => {
+                    let guard = objects.condition.acquire().expect("nobody has died with it");
+                    let (_guard, notified) =
+                        objects.condition.wait_timeout(guard, FOR_EVER).expect("nor now");
+                    notified
+                }
+            });
+            let_them_sleep();
+            let arguments = (point.to_owned(), objects.clone(), go_on.clone());
+            let process = Process::new(have_a_copy_change, arguments).daemon(true);
+            let child = process.env("PROCESSION_CRASH_POINT", point).start().expect("it starts");
+            assert!(waiter.join().expect("it ends"), "{point}: it slept on");
+            go_on.set();
+            child.join().expect("it has seen its copy die");
+        });
     }
 }
 
