@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{
-    Array, Barrier, BoundedSemaphore, Child, Condition, Connection, Event, GetError,
-    GetTimeoutError, JoinError, Lock, Mutex, Process, Queue, RLock, RecvError, Semaphore,
-    SharedMemory, StartMethod, TryRecvError, Value, pipe, wait,
+    Array, Barrier, BoundedSemaphore, Child, Condition, Connection, Event, GetError, JoinError,
+    Lock, Mutex, Process, Queue, RLock, RecvError, Semaphore, SharedMemory, StartMethod,
+    TryRecvError, Value, pipe, wait,
 };
 use procession_tests::{METHODS, Random, raw, rounds, tests};
 use serde::{Deserialize, Serialize};
@@ -322,9 +322,6 @@ fn a_death_at_any_moment_leaves_the_others_going() {
     }
 }
 
-/// How long a wait lasts that nobody ends: much longer than the test, if all is well.
-const FOR_EVER: Duration = Duration::from_secs(60);
-
 /// Has the others sleep, as far as that can be seen from here.
 fn let_them_sleep() {
     thread::sleep(Duration::from_millis(30));
@@ -347,15 +344,13 @@ fn one_that_dies_while_it_leaves_wakes_who_waits() {
     let victim = victim.daemon(true).start().expect("it starts");
     held.wait();
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| match lock.acquire_timeout(FOR_EVER) {
-            Ok(guard) => guard.is_some(),
-            Err(_) => true,
-        });
+        // Without a time limit: at its end, the waiter would see for itself.
+        let waiter = scope.spawn(|| drop(lock.acquire()));
         let_them_sleep();
         go_on.set();
         let joined = victim.join();
         assert!(matches!(joined, Err(JoinError::Signaled { signal: 9, .. })), "{joined:?}");
-        assert!(waiter.join().expect("it ends"), "it slept on");
+        waiter.join().expect("it is woken");
     });
 }
 
@@ -380,22 +375,20 @@ fn a_copy_that_dies_in_the_middle_wakes_who_waits() {
         let (objects, go_on) = (Objects::new(), Event::new().expect("event"));
         thread::scope(|scope| {
             let waiter = scope.spawn(|| match point {
-                "event.set.flagged" => objects.event.wait_timeout(FOR_EVER),
+                "event.set.flagged" => objects.event.wait(),
                 "queue.close.closed" => {
-                    matches!(objects.queue.get_timeout(FOR_EVER), Err(GetTimeoutError::Closed))
+                    assert!(matches!(objects.queue.get(), Err(GetError::Closed)));
                 }
                 _ => {
                     let guard = objects.condition.acquire().expect("nobody has died with it");
-                    let (_guard, notified) =
-                        objects.condition.wait_timeout(guard, FOR_EVER).expect("nor now");
-                    notified
+                    drop(objects.condition.wait(guard).expect("nor now"));
                 }
             });
             let_them_sleep();
             let arguments = (point.to_owned(), objects.clone(), go_on.clone());
             let process = Process::new(have_a_copy_change, arguments).daemon(true);
             let child = process.env("PROCESSION_CRASH_POINT", point).start().expect("it starts");
-            assert!(waiter.join().expect("it ends"), "{point}: it slept on");
+            waiter.join().expect("it is woken");
             go_on.set();
             child.join().expect("it has seen its copy die");
         });
