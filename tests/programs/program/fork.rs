@@ -192,7 +192,7 @@ fn pipes_of_the_dead() {
     let (rx, tx) = simplex::<u64>().expect("pipe");
     let (until, says) = simplex::<()>().expect("pipe");
     let reads_nothing = |_rx: Receiver<u64>| sleep_long();
-    let mut reader = spawn(reads_nothing, (rx,)).expect("start");
+    let reader = spawn(reads_nothing, (rx,)).expect("start");
     // So many that the original is told of the end, and asks no more.
     for number in 0..100 {
         tx.send(&number).expect("somebody may read it");
