@@ -27,7 +27,8 @@ mod worker;
 use pyo3::prelude::*;
 
 /// The module `procession._procession`.
-#[pymodule]
+// Without the GIL it was not tried: an interpreter that has none switches it on for this.
+#[pymodule(gil_used = true)]
 fn _procession(module: &Bound<'_, PyModule>) -> PyResult<()> {
     failure::handle_signals();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
