@@ -9,7 +9,7 @@ import termios
 import time
 
 # How long a program may say nothing before it counts as hanging.
-PATIENCE = 8
+PATIENCE = 100
 
 
 class Terminal:
@@ -18,7 +18,8 @@ class Terminal:
     def __init__(self, *arguments, **environment):
         self.pid, self._master = pty.fork()
         if self.pid == 0:
-            os.execve(sys.executable, [sys.executable, *arguments], {**os.environ, **environment})
+            environment = {**os.environ, "NO_COLOR": "1", **environment}
+            os.execve(sys.executable, [sys.executable, *arguments], environment)
         self.shown = ""
         self._status = None
 
