@@ -39,7 +39,7 @@ pub(super) struct State {
     most: Option<usize>,
     /// Whether there will be no more.
     is_complete: bool,
-    /// The ledger's numbers of all pieces.
+    /// The ledger's numbers of all pieces, if their outcomes are taken all at once.
     pub(super) numbers: Vec<u64>,
     sleepers: Vec<Arc<Sleeper>>,
     pub(super) wakers: Vec<Waker>,
@@ -273,6 +273,14 @@ impl Batch {
 }
 
 impl State {
+    /// Notes the numbers of pieces, for who cancels all. Tasks of which there may be no end are taken
+    /// one after the other, and not noted.
+    pub(super) fn note(&mut self, numbers: impl Iterator<Item = u64>) {
+        if matches!(self.kept, Kept::All(..)) {
+            self.numbers.extend(numbers);
+        }
+    }
+
     /// Tells whether all are settled.
     pub(super) fn is_over(&self) -> bool {
         self.is_complete && self.settled_count == self.count

@@ -113,8 +113,6 @@ where
             self.under_way += 1;
         }
         many.finish();
-        // Only for cancelling a whole map.
-        self.batch.state().numbers.clear();
     }
 }
 

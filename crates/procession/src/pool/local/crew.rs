@@ -10,9 +10,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession_shm::slots::Look;
+use procession_shm::slots::{Look, SLOTS};
 use procession_shm::store::{Reader, Store};
-use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
+use procession_sys::wire::{MAX_HANDLES, Wire};
 use procession_sys::{BorrowedHandle, Handle, borrow};
 
 use super::desk::Handles;
@@ -181,7 +181,8 @@ impl Member {
                 }
                 Ok(8) => {
                     let turn = buffer.first_chunk().map_or(0, |turn| u64::from_ne_bytes(*turn));
-                    if self.received.len() < MAX_BYTES {
+                    // More pieces than there can be are nobody's.
+                    if self.received.len() < SLOTS {
                         self.received.insert(turn, handles);
                     }
                 }
