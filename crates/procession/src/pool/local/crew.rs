@@ -297,10 +297,8 @@ impl Crew {
         let is_same = matches!(why, Why::Cancelled) || board.giver.done(at.slot) == at.done;
         if is_there && is_same {
             member.kill(why, Some(at));
-        } else {
-            // It may have seen that it shall leave.
-            member.leaving = true;
-            board.giver.dismiss(member.place);
+        } else if member.killed.is_empty() {
+            board.giver.let_go_on(member.place);
         }
     }
 
