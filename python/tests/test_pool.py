@@ -241,6 +241,36 @@ def test_workers_are_replaced(ctx):
     pool.join()
 
 
+def deep(number):
+    return number and max([number], key=lambda number: deep(number - 1))
+
+
+def is_deep(number):
+    sys.setrecursionlimit(10**6)
+    try:
+        return deep(number) == number
+    except RecursionError:
+        return False
+
+
+def can_be_deep(pool, number):
+    try:
+        pool.apply(is_deep, (number,))
+        return True
+    except procession.WorkerDied:
+        return False
+
+
+def test_replaced_workers_have_as_much_stack(ctx):
+    # How much a call takes differs from one interpreter to another.
+    for number in [6000, 3000, 1500]:
+        with ctx.Pool(1) as pool:
+            if can_be_deep(pool, number):
+                os.kill(pool.apply(os.getpid), signal.SIGKILL)
+                assert can_be_deep(pool, number)
+                return
+
+
 def test_threads_of_a_worker(ctx):
     barrier = ctx.Barrier(6)
     with ctx.Pool(2, initialize, (barrier, 0), threads_per_worker=3) as pool:

@@ -147,6 +147,8 @@ impl Engine {
         });
         let weak = Arc::downgrade(&engine);
         let thread = thread::Builder::new().name("procession-pool".to_owned());
+        // A worker that is forked by it has its stack; this is what most processes have.
+        let thread = thread.stack_size(8 << 20);
         let thread = runtime::with_signals_blocked(|| thread.spawn(move || keep(&weak)));
         let thread = thread.map_err(|error| {
             engine.backend.end(End::Terminate);
