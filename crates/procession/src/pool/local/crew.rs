@@ -316,6 +316,11 @@ impl Crew {
             .collect()
     }
 
+    /// The same for all workers, which have ended.
+    pub(super) fn take_all(&mut self) -> Vec<Dead> {
+        self.members.iter_mut().flatten().map(Member::examine).collect()
+    }
+
     /// Forgets a dead worker, after its tasks were seen to.
     pub(super) fn bury(&mut self, dead: &Dead) {
         self.members[dead.place] = None;

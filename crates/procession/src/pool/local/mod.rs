@@ -245,12 +245,14 @@ impl Backend for Local {
             crew.dismiss_all(how)
         };
         crew.wait();
-        // Who has submitted while another ended the pool may have come too late for the last worker.
         let mut state = self.state();
-        let mut outcomes = Vec::new();
-        state.update(&mut outcomes);
-        state.desk.fail_all(&TaskError::Terminated, &mut outcomes);
-        state.decided.append(&mut outcomes);
+        let State { desk, crew, decided } = &mut *state;
+        // They have ended, also if that was not told yet.
+        for dead in crew.take_all() {
+            desk.bury(&dead, crew, decided);
+        }
+        // Who has submitted while another ended the pool may have come too late for the last worker.
+        desk.fail_all(&TaskError::Terminated, decided);
     }
 
     fn stats(&self) -> PoolStats {

@@ -88,4 +88,8 @@ fn what_no_worker_is_left_for_has_an_outcome() {
     let numbers: Vec<Option<u64>> = outcomes.iter().map(terminated).collect();
     assert_eq!(numbers, [Some(3), Some(4)]);
     assert!(!local.needs_polling());
+    assert!(
+        local.stats().workers.is_empty(),
+        "all have ended, whether their ends were told or not"
+    );
 }
