@@ -23,6 +23,7 @@ mod pool;
 mod pool_ends;
 mod pool_futures;
 mod pool_limits;
+mod pool_trace;
 mod pool_waits;
 mod process;
 mod progress;

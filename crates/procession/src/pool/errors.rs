@@ -195,7 +195,7 @@ crate::error::sources! {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// There is no such pool.
+    /// There is no such pool, or no such timeline of it.
     Invalid {
         /// What is wrong with it, and what would be right.
         message: String,

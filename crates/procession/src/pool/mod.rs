@@ -7,6 +7,8 @@
 //!                                                                      └ worker: in the child
 //! ```
 //!
+//! `trace` writes a timeline of what desk and crew tell it, if somebody has asked for one.
+//!
 //! Faces are typed; everything from `engine` down carries bytes.
 
 mod backend;
@@ -29,6 +31,7 @@ mod result;
 mod sleeper;
 mod stats;
 mod submit;
+mod trace;
 mod typed;
 
 pub use builder::PoolBuilder;

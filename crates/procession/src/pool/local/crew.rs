@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use procession_shm::slots::Look;
 use procession_shm::store::{Reader, Store};
 use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
-use procession_sys::{BorrowedHandle, Handle, borrow};
+use procession_sys::{BorrowedHandle, ExitStatus, Handle, borrow};
 
 use super::desk::Handles;
 use super::hire::{Ended, Hire, Hired};
@@ -21,6 +21,7 @@ use super::seat::{Plan, Seat, lend};
 use super::worker::{BEGIN, FAILED, MESSAGE, READY};
 use super::{Board, MOST_LANES, MOST_WORKERS};
 use crate::pool::backend::End;
+use crate::pool::trace::{Telling, Track};
 use crate::pool::{PoolError, TaskError};
 use crate::start::StartError;
 
@@ -87,11 +88,13 @@ pub(super) struct Member {
 /// A worker that is dead, and what is to be said to those whose tasks it was at.
 #[derive(Debug)]
 pub(super) struct Dead {
+    pid: u32,
     place: usize,
     threads: usize,
     /// Why it was killed, and because of what.
     killed: Vec<(Why, Option<At>)>,
     pub(super) error: TaskError,
+    exit: ExitStatus,
     /// It failed before it could take tasks: how, and whether it has said so itself.
     failed: Option<(String, bool)>,
 }
@@ -115,6 +118,7 @@ pub(super) struct Crew {
     not_before: Option<Instant>,
     failure: Option<String>,
     over: Option<End>,
+    telling: Option<Telling>,
 }
 
 /// A worker that is about to be started.
@@ -131,6 +135,11 @@ pub(super) struct Farewell(Vec<Arc<dyn Hired>>);
 impl Dead {
     pub(super) fn has_lane(&self, lane: usize) -> bool {
         lane / self.threads == self.place
+    }
+
+    /// Where a timeline shows what one of its lanes was at.
+    pub(super) fn track(&self, lane: usize) -> Track {
+        Track { pid: self.pid, lane: lane % self.threads }
     }
 
     /// Why it was killed because of the piece that it took at `turn`, or of none.
@@ -151,6 +160,11 @@ impl Member {
 
     pub(super) fn has_lane(&self, lane: usize) -> bool {
         lane / self.threads == self.place
+    }
+
+    /// Where a timeline shows what one of its lanes is at.
+    pub(super) fn track(&self, lane: usize) -> Track {
+        Track { pid: self.pid(), lane: lane % self.threads }
     }
 
     pub(super) fn outputs(&self) -> &Reader {
@@ -212,7 +226,7 @@ impl Member {
         });
         let error = error.unwrap_or(died);
         let killed = std::mem::take(&mut self.killed);
-        Dead { place: self.place, threads: self.threads, killed, error, failed }
+        Dead { pid, place: self.place, threads: self.threads, killed, error, exit, failed }
     }
 }
 
@@ -240,6 +254,7 @@ impl Crew {
             not_before: None,
             failure: None,
             over: None,
+            telling: None,
         };
         for _ in 0..crew.target {
             let Ok(recruit) = crew.recruit() else { break };
@@ -320,6 +335,9 @@ impl Crew {
     /// Forgets a dead worker, after its tasks were seen to.
     pub(super) fn bury(&mut self, dead: &Dead) {
         self.members[dead.place] = None;
+        if let Some(telling) = &self.telling {
+            telling.gone(dead.pid, dead.exit.to_string());
+        }
         match &dead.failed {
             _ if self.over.is_some() => {}
             None => (self.failures, self.not_before) = (0, None),
@@ -417,6 +435,9 @@ impl Crew {
         }
         let (deaths, on_death) = (Arc::clone(&self.deaths), Arc::clone(&self.on_death));
         let hired = Arc::clone(&member.hired);
+        if let Some(telling) = &self.telling {
+            telling.hired(member.pid(), member.name(), member.threads);
+        }
         // If it is dead already, that is told in a moment.
         let _ = member.wire.try_send(&[&BEGIN], &[]);
         if self.members.len() <= place {
@@ -427,6 +448,16 @@ impl Crew {
             deaths.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             on_death();
         }));
+    }
+
+    /// From now on tells a timeline who comes and goes, and whom there is.
+    pub(super) fn trace(&mut self, telling: Option<Telling>) {
+        if let Some(telling) = &telling {
+            self.members().for_each(|member| {
+                telling.hired(member.pid(), member.name(), member.threads);
+            });
+        }
+        self.telling = telling;
     }
 
     /// Changes how many workers there shall be. Those that are too many go after their tasks.

@@ -35,6 +35,7 @@ use procession_shm::store::Store;
 
 use super::backend::{Backend, End, Outcome, Patience, Stash, Work};
 use super::sleeper::Interrupted;
+use super::trace::Telling;
 use super::{PoolError, PoolStats, TaskError, WorkerStats};
 use crew::Crew;
 use desk::{Desk, Stored};
@@ -125,7 +126,7 @@ impl State {
         desk.collect(crew, outcomes);
         desk.enforce_limits(crew);
         if let Some(message) = crew.failure() {
-            desk.fail_all(&TaskError::NoWorkers { message }, outcomes);
+            desk.fail_all(&TaskError::NoWorkers { message }, crew, outcomes);
         }
         desk.place(crew.lanes(), outcomes);
     }
@@ -235,12 +236,18 @@ impl Backend for Local {
         self.state().crew.resize(workers)
     }
 
+    fn trace(&self, telling: Option<Telling>) {
+        let mut state = self.state();
+        state.crew.trace(telling.clone());
+        state.desk.trace(telling);
+    }
+
     fn end(&self, how: End) {
         let crew = {
             let mut state = self.state();
             let State { desk, crew, decided } = &mut *state;
             if how == End::Terminate {
-                desk.fail_all(&TaskError::Terminated, decided);
+                desk.fail_all(&TaskError::Terminated, crew, decided);
             }
             crew.dismiss_all(how)
         };
@@ -249,8 +256,9 @@ impl Backend for Local {
         let mut state = self.state();
         let mut outcomes = Vec::new();
         state.update(&mut outcomes);
-        state.desk.fail_all(&TaskError::Terminated, &mut outcomes);
-        state.decided.append(&mut outcomes);
+        let State { desk, crew, decided } = &mut *state;
+        desk.fail_all(&TaskError::Terminated, crew, &mut outcomes);
+        decided.append(&mut outcomes);
     }
 
     fn stats(&self) -> PoolStats {
