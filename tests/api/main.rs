@@ -21,6 +21,7 @@ mod pipe;
 mod pipe_room;
 mod pool;
 mod pool_ends;
+mod pool_events;
 mod pool_futures;
 mod pool_limits;
 mod pool_trace;

@@ -40,6 +40,7 @@ use procession_sys::runtime;
 use super::backend::{Backend, End, Outcome, Patience, Settled, Work};
 use super::callbacks::Callbacks;
 use super::ledger::{Ledger, Sink};
+use super::news;
 use super::sleeper::{Interrupted, Sleeper};
 use super::trace::Timeline;
 use super::{PoolError, PoolStats, TaskError};
@@ -286,6 +287,7 @@ impl Engine {
         let mut outcomes = Vec::new();
         let polled = self.backend.poll(patience, &mut outcomes);
         for outcome in outcomes {
+            news::settled(&outcome);
             self.ledger.settle(outcome);
         }
         polled

@@ -23,6 +23,7 @@ mod imap;
 mod ledger;
 mod local;
 mod map_result;
+mod news;
 mod options;
 mod own;
 mod progress;

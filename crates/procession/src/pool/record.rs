@@ -56,6 +56,20 @@ pub(crate) fn header(kind: u8, length: usize) -> [u8; HEADER] {
     header
 }
 
+/// In a word or two, how an item ended that has left a record of this kind.
+pub(crate) fn outcome(kind: u8) -> &'static str {
+    const PANICKED: u8 = Kind::Panicked as u8;
+    const ARGUMENTS: u8 = Kind::Arguments as u8;
+    const RESULT: u8 = Kind::Result as u8;
+    match kind {
+        PANICKED => "panicked",
+        ARGUMENTS => "arguments not decoded",
+        RESULT => "result not encoded",
+        // A value, of whichever language.
+        _ => "returned",
+    }
+}
+
 /// A record as it was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {

@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use procession_sys::{clock, runtime};
 
 use super::TaskError;
-use super::record::Kind;
+use super::record;
 use crate::target::TargetName;
 use crate::tell::tell;
 
@@ -229,19 +229,19 @@ impl Page {
                         track,
                         tasks.submitted,
                         (began, ended, at),
-                        &[("outcome", Value::Text(outcome(kind)))],
+                        &[("outcome", Value::Text(record::outcome(kind)))],
                     );
                 }
             }
             Event::Failed { track, tasks, began, error, at } => {
                 let name = self.name_of(&tasks.function);
-                let (word, why) = (word(&error), error.to_string());
+                let (word, why) = (error.word(), error.to_string());
                 let arguments = [("outcome", Value::Text(word)), ("error", Value::Text(&why))];
                 self.slice(&name, track, tasks.submitted, (began, at, at), &arguments);
             }
             Event::Dropped { tasks, count, error, at } => {
                 let name = self.name_of(&tasks.function);
-                let (word, why) = (word(&error), error.to_string());
+                let (word, why) = (error.word(), error.to_string());
                 let mut arguments = vec![
                     ("outcome", Value::Text(word)),
                     ("error", Value::Text(&why)),
@@ -359,34 +359,6 @@ enum Value<'a> {
 impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Page").field("end", &self.end).finish_non_exhaustive()
-    }
-}
-
-/// How a task ended that has left a record.
-fn outcome(kind: u8) -> &'static str {
-    const PANICKED: u8 = Kind::Panicked as u8;
-    const ARGUMENTS: u8 = Kind::Arguments as u8;
-    const RESULT: u8 = Kind::Result as u8;
-    match kind {
-        PANICKED => "panicked",
-        ARGUMENTS => "arguments not decoded",
-        RESULT => "result not encoded",
-        // A value, of whichever language.
-        _ => "returned",
-    }
-}
-
-/// How a task ended that has left none.
-fn word(error: &TaskError) -> &'static str {
-    match error {
-        TaskError::Panicked { .. } => "panicked",
-        TaskError::WorkerDied { .. } => "worker died",
-        TaskError::TimedOut { .. } => "timed out",
-        TaskError::Cancelled => "cancelled",
-        TaskError::Terminated => "terminated",
-        TaskError::MemoryLimit { .. } => "out of memory",
-        TaskError::NoWorkers { .. } => "no workers",
-        _ => "failed",
     }
 }
 

@@ -21,6 +21,7 @@ use super::seat::{Plan, Seat, lend};
 use super::worker::{BEGIN, FAILED, MESSAGE, READY};
 use super::{Board, MOST_LANES, MOST_WORKERS};
 use crate::pool::backend::End;
+use crate::pool::news::News;
 use crate::pool::trace::{Telling, Track};
 use crate::pool::{PoolError, TaskError};
 use crate::start::StartError;
@@ -95,6 +96,8 @@ pub(super) struct Dead {
     killed: Vec<(Why, Option<At>)>,
     pub(super) error: TaskError,
     exit: ExitStatus,
+    /// It was told to go, or has gone by itself as it was to.
+    is_expected: bool,
     /// It failed before it could take tasks: how, and whether it has said so itself.
     failed: Option<(String, bool)>,
 }
@@ -119,6 +122,7 @@ pub(super) struct Crew {
     failure: Option<String>,
     over: Option<End>,
     telling: Option<Telling>,
+    news: Arc<News>,
 }
 
 /// A worker that is about to be started.
@@ -226,7 +230,17 @@ impl Member {
         });
         let error = error.unwrap_or(died);
         let killed = std::mem::take(&mut self.killed);
-        Dead { pid, place: self.place, threads: self.threads, killed, error, exit, failed }
+        let is_expected = self.leaving || failed.is_none() && exit.code() == Some(0);
+        Dead {
+            pid,
+            place: self.place,
+            threads: self.threads,
+            killed,
+            error,
+            exit,
+            is_expected,
+            failed,
+        }
     }
 }
 
@@ -237,6 +251,7 @@ impl Crew {
         hire: Arc<dyn Hire>,
         board: Arc<Board>,
         on_death: Arc<dyn Fn() + Send + Sync>,
+        news: Arc<News>,
     ) -> Result<Self, PoolError> {
         check(settings.workers, settings.threads)?;
         let mut crew = Self {
@@ -255,6 +270,7 @@ impl Crew {
             failure: None,
             over: None,
             telling: None,
+            news,
         };
         for _ in 0..crew.target {
             let Ok(recruit) = crew.recruit() else { break };
@@ -334,7 +350,9 @@ impl Crew {
 
     /// Forgets a dead worker, after its tasks were seen to.
     pub(super) fn bury(&mut self, dead: &Dead) {
-        self.members[dead.place] = None;
+        if let Some(member) = self.members[dead.place].take() {
+            self.news.ended(dead.pid, member.name(), dead.exit, dead.is_expected);
+        }
         if let Some(telling) = &self.telling {
             telling.gone(dead.pid, dead.exit.to_string());
         }
@@ -371,6 +389,7 @@ impl Crew {
 
     /// There will be no workers any more.
     fn fail(&mut self, message: String) {
+        self.news.failed(&message);
         self.failure = Some(message);
         for member in self.members.iter_mut().flatten() {
             member.leaving = true;
@@ -421,6 +440,7 @@ impl Crew {
             Ok(member) => member,
             Err(error) => {
                 self.restarts -= 1;
+                self.news.not_started(&error);
                 self.pause();
                 let alone = self.members.iter().flatten().count() == 0;
                 if alone && self.failures >= FAILED_STARTS {
@@ -435,6 +455,7 @@ impl Crew {
         }
         let (deaths, on_death) = (Arc::clone(&self.deaths), Arc::clone(&self.on_death));
         let hired = Arc::clone(&member.hired);
+        self.news.started(member.pid(), member.name());
         if let Some(telling) = &self.telling {
             telling.hired(member.pid(), member.name(), member.threads);
         }
