@@ -55,7 +55,7 @@ pub(crate) fn test(long: bool) -> bool {
             "-p",
             "procession",
             "--features",
-            "procession/progress",
+            "procession/progress,procession/tracing",
         ]);
         run::shown(command.env("RUSTDOCFLAGS", "-D warnings"))
     });

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{
-    ANSWERED, ENTRIES, FREE, HAS_HANDLES, HELD, IS_LARGE, IS_STORED, IS_TIMED, LANE_BITS, LARGE,
-    LEAVES, LENGTH, OFFERED, SLOTS, SMALL, Shared, TAKEN, TAKERS, TURN_SHIFT, TURNS, Words,
-    large_offset, outputs_offset, state_word,
+    ANSWERED, ENTRIES, FREE, HAS_HANDLES, HELD, IS_LARGE, IS_STORED, IS_TIMED, IS_TRACED,
+    LANE_BITS, LARGE, LEAVES, LENGTH, OFFERED, SLOTS, SMALL, Shared, TAKEN, TAKERS, TURN_SHIFT,
+    TURNS, Words, large_offset, outputs_offset, state_word,
 };
 use crate::atomic::{AtomicU64, Ordering, fence, ordering, will_read, will_write};
 use crate::os::futex::Woken;
@@ -45,6 +45,8 @@ pub struct Offer<'a> {
     pub large: bool,
     /// Whether the taker notes when each item begins.
     pub timed: bool,
+    /// Whether it says with each output when the item began and ended.
+    pub traced: bool,
     /// Whether handles go with it, which the taker asks for.
     pub handles: bool,
 }
@@ -130,10 +132,11 @@ impl Giver {
     ///
     /// If the slot does not exist, or the input does not fit, see [`fits`](Self::fits).
     pub fn offer(&self, slot: usize, turn: u64, offer: Offer<'_>) {
-        let Offer { input, items, large, timed, handles } = offer;
+        let Offer { input, items, large, timed, traced, handles } = offer;
         let flag = |set, bit| if set { bit } else { 0 };
         let words = &self.words().slots[slot];
         let mut flags = flag(large, IS_LARGE) | flag(timed, IS_TIMED) | flag(handles, HAS_HANDLES);
+        flags |= flag(traced, IS_TRACED);
         let length = match input {
             Input::Bytes(parts) => {
                 let (area, room) = self.shared.area(slot, flags);

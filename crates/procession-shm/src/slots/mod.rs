@@ -114,6 +114,7 @@ const IS_LARGE: u32 = 1;
 const IS_TIMED: u32 = 2;
 const HAS_HANDLES: u32 = 4;
 const IS_STORED: u32 = 8;
+const IS_TRACED: u32 = 16;
 
 fn state_word(state: u64, lane: usize, turn: u64) -> u64 {
     state | ((lane as u64 & ((1 << LANE_BITS) - 1)) << 2) | (turn << TURN_SHIFT)

@@ -23,7 +23,11 @@ fn offer(giver: &Giver, slot: usize) {
 
 fn offer_items(giver: &Giver, slot: usize, items: u32) {
     let (input, timed) = (Input::Bytes(&[&[7; 8]]), items > 1);
-    giver.offer(slot, 1, Offer { input, items, large: false, timed, handles: false });
+    giver.offer(
+        slot,
+        1,
+        Offer { input, items, large: false, timed, traced: false, handles: false },
+    );
 }
 
 /// Takes and answers until there is nothing left and the giver has said stop.

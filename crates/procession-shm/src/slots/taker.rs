@@ -1,8 +1,8 @@
 //! A taker's side of slots: takes work, and answers.
 
 use super::{
-    ANSWERED, ENTRIES, HAS_HANDLES, HELD, IS_STORED, IS_TIMED, LEAVES, OFFERED, SLOTS, Shared,
-    Slot, TAKEN, TAKERS, TURN_SHIFT, Words, outputs_offset, state_word,
+    ANSWERED, ENTRIES, HAS_HANDLES, HELD, IS_STORED, IS_TIMED, IS_TRACED, LEAVES, OFFERED, SLOTS,
+    Shared, Slot, TAKEN, TAKERS, TURN_SHIFT, Words, outputs_offset, state_word,
 };
 use crate::atomic::{Ordering, fence, ordering, will_read, will_write};
 use crate::os::futex::Woken;
@@ -31,6 +31,8 @@ pub struct Taken {
     pub stored: Option<Block>,
     /// Whether handles go with it.
     pub handles: bool,
+    /// Whether each output says when its item began and ended.
+    pub traced: bool,
 }
 
 /// The answer to a piece of work, item by item. Dropped without [`finish`](Self::finish), the piece
@@ -200,6 +202,7 @@ impl Taker {
             items: words.items.load(Ordering::Relaxed),
             stored,
             handles: flags & HAS_HANDLES != 0,
+            traced: flags & IS_TRACED != 0,
         }
     }
 

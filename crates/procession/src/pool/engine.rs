@@ -29,6 +29,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread};
@@ -39,7 +40,9 @@ use procession_sys::runtime;
 use super::backend::{Backend, End, Outcome, Patience, Settled, Work};
 use super::callbacks::Callbacks;
 use super::ledger::{Ledger, Sink};
+use super::news;
 use super::sleeper::{Interrupted, Sleeper};
+use super::trace::Timeline;
 use super::{PoolError, PoolStats, TaskError};
 
 /// Something that a thread waits for.
@@ -70,6 +73,7 @@ pub(crate) struct Engine {
     /// The keeper's thread; shared with the backend, which wakes it.
     keeper: Arc<Mutex<Option<Thread>>>,
     keeping: Mutex<Option<JoinHandle<()>>>,
+    timeline: Mutex<Option<Timeline>>,
 }
 
 #[derive(Debug, Default)]
@@ -144,6 +148,7 @@ impl Engine {
             copies,
             keeper: Arc::clone(&keeper),
             keeping: Mutex::default(),
+            timeline: Mutex::default(),
         });
         let weak = Arc::downgrade(&engine);
         let thread = thread::Builder::new().name("procession-pool".to_owned());
@@ -284,6 +289,7 @@ impl Engine {
         let mut outcomes = Vec::new();
         let polled = self.backend.poll(patience, &mut outcomes);
         for outcome in outcomes {
+            news::settled(&outcome);
             self.ledger.settle(outcome);
         }
         polled
@@ -449,6 +455,43 @@ impl Engine {
         self.backend.nudge();
         self.wait(&Empty(&self.ledger), None);
         self.wake_keeper();
+        let timeline = lock(&self.timeline).take();
+        if let Some(timeline) = timeline {
+            self.backend.trace(None);
+            timeline.finish();
+        }
+    }
+
+    /// From now on writes a timeline to a file, instead of an earlier one.
+    pub(crate) fn trace(&self, path: &Path) -> Result<(), PoolError> {
+        let is_over = || {
+            let is_over = self.ended.load(Ordering::Acquire);
+            is_over.then(|| PoolError::invalid("the pool has ended: there is nothing to trace"))
+        };
+        if !self.is_ours() {
+            return Err(PoolError::NotOurs);
+        }
+        is_over().map_or(Ok(()), Err)?;
+        let begun = Timeline::begin(path).map_err(|error| {
+            let path = path.display();
+            PoolError::invalid(format!("a timeline cannot be written to {path}: {error}"))
+        });
+        let (new, telling) = begun?;
+        let mut timeline = lock(&self.timeline);
+        // Who ends the pool takes the timeline afterwards.
+        let (old, result) = match is_over() {
+            Some(error) => {
+                drop(telling);
+                (Some(new), Err(error))
+            }
+            None => {
+                self.backend.trace(Some(telling));
+                (timeline.replace(new), Ok(()))
+            }
+        };
+        drop(timeline);
+        old.into_iter().for_each(Timeline::finish);
+        result
     }
 }
 

@@ -62,7 +62,7 @@ fn settings(workers: usize) -> CrewSettings {
 fn who_comes_after_there_are_to_be_fewer_goes() {
     let (giver, inputs) = (Giver::new().expect("slots"), Store::new().expect("a store"));
     let board = Arc::new(Board { giver, inputs });
-    let crew = Crew::start(settings(1), Arc::new(Nobody), board, Arc::new(|| {}));
+    let crew = Crew::start(settings(1), Arc::new(Nobody), board, Arc::new(|| {}), Arc::default());
     let mut crew = crew.expect("a crew");
     crew.resize(2).expect("not too many");
     let late = crew.recruit().expect("there is one too few").start();
