@@ -66,4 +66,4 @@ mod wait;
 mod watch;
 
 pub use roster::PLACES;
-pub use wait::{gives_up, on_interrupt};
+pub use wait::{gives_up, may_give_up, on_interrupt};
