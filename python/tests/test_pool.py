@@ -15,6 +15,7 @@ import weakref
 import procession
 import pytest
 from procession import futures
+from procession.pool import Pool
 
 
 def square(number):
@@ -364,6 +365,23 @@ def test_nothing_is_kept(pool):
     del held
     gc.collect()
     assert [ref() for ref in watched] == [None] * 10
+
+
+def test_a_pool_that_cannot_start(ctx):
+    """Nothing is left of a pool whose second worker does not start."""
+
+    class Context:
+        started = 0
+
+        def Process(self, *args, **settings):
+            worker = ctx.Process(*args, **settings)
+            self.started += 1
+            if self.started == 2:
+                worker.start = lambda: os.close(-1)
+            return worker
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        Pool(3, context=Context())
 
 
 @pytest.mark.parametrize("processes", [0, -1])

@@ -15,6 +15,7 @@ for_each_method! {
     tasks_that_need_too_much,
     tasks_run_again_if_asked,
     tasks_are_cancelled,
+    a_task_that_is_ended_too_late_hurts_no_other,
     a_pool_is_closed_and_joined,
     a_pool_is_terminated,
     initializers_that_fail,
@@ -224,6 +225,47 @@ fn tasks_are_cancelled(method: StartMethod) {
     assert_eq!(results[11], Err(TaskError::Cancelled));
     assert_eq!(results[3], Err(TaskError::Cancelled));
     assert_eq!(pool.apply(square, (5,)), Ok(25));
+}
+
+/// A worker that is to be killed for a task may be done with it by then. Whatever it would be at next
+/// has nothing to do with that.
+fn a_task_that_is_ended_too_late_hurts_no_other(method: StartMethod) {
+    let spin = |microseconds: u64| {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(microseconds) {
+            std::hint::spin_loop();
+        }
+        microseconds
+    };
+    let alone = pool(1, method);
+    for round in 0..300 {
+        let results = [20, 21, 22, 23, 24, 25, 26, 27]
+            .map(|time| alone.apply_async(spin, (time,)).expect("submitted"));
+        while !results[0].ready() && round % 3 > 0 {}
+        for time in [20, 22, 24, 26] {
+            results[time - 20].cancel();
+        }
+        for (number, result) in results.iter().enumerate() {
+            match result.get() {
+                Ok(time) => assert_eq!(time, 20 + number as u64),
+                Err(error) => assert_eq!((error, number % 2), (TaskError::Cancelled, 0), "{round}"),
+            }
+        }
+    }
+    // Some end just in time, some do not. On a machine that is busy with other things a short one may
+    // take as long; what none may is die for another.
+    let limit = Duration::from_millis(1);
+    let limited = Pool::builder().workers(1).start_method(method).task_timeout(limit);
+    let limited = limited.build().expect("a pool");
+    let times = (0..600).map(|number| if number % 2 == 0 { 990 + number / 20 } else { 1 });
+    for chunk in [1, 10] {
+        let results = limited.options().chunk_size(chunk).try_map(spin, times.clone());
+        for (number, result) in results.expect("submitted").iter().enumerate() {
+            if let Err(error) = result {
+                assert_eq!(*error, TaskError::TimedOut { after: limit }, "{number}");
+            }
+        }
+    }
 }
 
 fn a_pool_is_closed_and_joined(method: StartMethod) {

@@ -39,7 +39,9 @@ struct State {
 struct Employee {
     name: String,
     process: Process,
-    object: Py<PyAny>,
+    /// Python's object of it, until its end was told. Whoever drops the employee later may hold a lock
+    /// of the pool's, under which nothing of Python's may run.
+    object: Mutex<Option<Py<PyAny>>>,
     exit: OnceLock<ExitStatus>,
     hook: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     crew: Arc<Crew>,
@@ -100,7 +102,7 @@ impl Crew {
         let employee = Arc::new(Employee {
             name,
             process,
-            object: object.unbind(),
+            object: Mutex::new(Some(object.unbind())),
             exit: OnceLock::new(),
             hook: Mutex::default(),
             crew: Arc::clone(self),
@@ -152,7 +154,9 @@ impl engine::Hire for Hire {
         Python::try_attach(|py| {
             self.0.try_start(py, seat).map_err(|error| {
                 let message = error.to_string();
-                *lock(&self.0.failure) = Some(error);
+                // What was there before is dropped without the lock.
+                let before = lock(&self.0.failure).replace(error);
+                drop(before);
                 failed(message)
             })
         })
@@ -164,8 +168,9 @@ impl engine::Hire for Hire {
 impl Employee {
     /// It has ended: learns how, and tells.
     fn bury(&self) {
+        let object = lock(&self.object).take();
         let code = Python::try_attach(|py| {
-            let code = self.crew.end.bind(py).call1((&self.object,));
+            let code = self.crew.end.bind(py).call1((object,));
             match code.and_then(|code| code.extract::<Option<i32>>()) {
                 Ok(code) => code,
                 Err(error) => {

@@ -152,6 +152,7 @@ fn read_plain<'py>(
         tag::FLOAT => PyFloat::new(py, f64::from_le_bytes(number())).into_any(),
         tag::STR => PyString::from_bytes(py, rest)?.into_any(),
         tag::BYTES => PyBytes::new(py, rest).into_any(),
+        // Deeper than anybody writes them is garbage, and would be too deep for the stack.
         tag::TUPLE if depth > 0 => read_tuple(py, rest, depth - 1)?.into_any(),
         _ => return Ok(None),
     }))

@@ -70,6 +70,11 @@ fn interrupted(Interrupted: Interrupted) -> PyErr {
     raised().unwrap_or_else(|| PyRuntimeError::new_err("the wait was interrupted"))
 }
 
+/// What the handler of a signal has raised during a wait that does not end early.
+fn raised_meanwhile() -> PyResult<()> {
+    raised().map_or(Ok(()), Err)
+}
+
 fn pool_exception(error: PoolError) -> PyErr {
     match error {
         PoolError::Invalid { message } => PyValueError::new_err(message),
@@ -122,7 +127,11 @@ impl Pool {
         let settings = CrewSettings { workers, threads, name: "PoolWorker".to_owned(), max_tasks };
         let hire = Arc::clone(&crew);
         let pool = py.detach(|| BytesPool::new(settings, Arc::new(crew::Hire(hire))));
-        let pool = pool.map_err(|error| crew.failure().unwrap_or_else(|| pool_exception(error)))?;
+        let pool = pool.map_err(|error| {
+            // Those that did start are dead, and so is to be the thread that learned of it.
+            py.detach(|| crew.stop());
+            crew.failure().unwrap_or_else(|| pool_exception(error))
+        })?;
         let codec = Arc::new(Codec { loads, dumps, name });
         Ok(Self { state: Mutex::new(State::There(pool, crew)), codec, known: Mutex::new(None) })
     }
@@ -187,7 +196,8 @@ impl Pool {
     }
 
     fn width(&self) -> usize {
-        self.there().map_or(1, |(pool, _)| pool.width())
+        // In a forked copy the engine's locks may be held by a thread that is not there.
+        self.there().filter(|(pool, _)| pool.is_ours()).map_or(1, |(pool, _)| pool.width())
     }
 
     fn close(&self) {
@@ -196,8 +206,8 @@ impl Pool {
         }
     }
 
-    fn terminate(&self, py: Python<'_>) {
-        let Some((pool, crew)) = self.there() else { return };
+    fn terminate(&self, py: Python<'_>) -> PyResult<()> {
+        let Some((pool, crew)) = self.there() else { return Ok(()) };
         py.detach(move || {
             pool.terminate();
             if pool.is_ours() {
@@ -205,6 +215,7 @@ impl Pool {
                 self.forget(&pool);
             }
         });
+        raised_meanwhile()
     }
 
     fn join(&self, py: Python<'_>) -> PyResult<()> {
@@ -217,20 +228,24 @@ impl Pool {
             }
             joined
         });
-        joined.map_err(interrupted)?.map_err(pool_exception)
+        joined.map_err(interrupted)?.map_err(pool_exception)?;
+        raised_meanwhile()
     }
 
     fn resize(&self, py: Python<'_>, workers: usize) -> PyResult<()> {
-        let Some((pool, _)) = self.there() else { return Err(not_running()) };
+        let there = self.there().filter(|(pool, _)| pool.is_ours());
+        let (pool, _) = there.ok_or_else(not_running)?;
         py.detach(|| pool.resize(workers)).map_err(pool_exception)
     }
 
     /// How the pool is: workers, and how many tasks are in which state.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = py.detach(|| match &*lock(&self.state) {
-            State::There(pool, _) => pool.stats(),
-            State::Gone(stats) => stats.clone(),
-        });
+        // Whoever has the interpreter's lock may wait for the one of `state`: nothing else is done
+        // under that.
+        let stats = match self.there() {
+            Some((pool, _)) => py.detach(|| pool.stats()),
+            None => self.last_stats(),
+        };
         let workers = stats
             .workers
             .iter()
@@ -263,6 +278,13 @@ impl Pool {
         match &*lock(&self.state) {
             State::There(pool, crew) => Some((pool.clone(), Arc::clone(crew))),
             State::Gone(_) => None,
+        }
+    }
+
+    fn last_stats(&self) -> PoolStats {
+        match &*lock(&self.state) {
+            State::There(..) => PoolStats::default(),
+            State::Gone(stats) => stats.clone(),
         }
     }
 

@@ -83,21 +83,41 @@ const NAP: Duration = Duration::from_millis(50);
 
 /// How many turns of the spin are worth it in this process, by what they have brought.
 static TURNS: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(MOST / 4);
+/// How many spins in a row, more or less, have brought nothing, and after how many of them one is as
+/// long as it may be: a shorter one could not find out that what it waits for takes a little longer.
+/// That costs, so it becomes rarer as long as it brings nothing, either.
+static FAILED: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(0);
+static TRIAL: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(SOONEST);
 /// About as long as a wake-up across processors takes.
 const MOST: u32 = 400;
 const LEAST: u32 = 8;
+const SOONEST: u32 = 16;
+const LATEST: u32 = 1024;
 
 /// Makes attempts for a short while. Another processor may make them possible meanwhile, which is
 /// much faster than to sleep and be woken; when it did not, the next spin is shorter.
 pub(crate) fn spin<T>(
     mut attempt: impl FnMut() -> Result<Option<T>, SegmentError>,
 ) -> Result<Option<T>, SegmentError> {
-    // ORDERING: a guess that guards nothing.
-    let turns = if is_alone() { 1 } else { TURNS.load(Ordering::Relaxed).clamp(LEAST, MOST) };
+    // ORDERING: guesses that guard nothing, here and below.
+    let usual = TURNS.load(Ordering::Relaxed).clamp(LEAST, MOST);
+    let failed = FAILED.load(Ordering::Relaxed);
+    let trial = TRIAL.load(Ordering::Relaxed);
+    let is_trial = failed >= trial;
+    let turns = if is_alone() {
+        1
+    } else if is_trial {
+        MOST
+    } else {
+        usual
+    };
     for turn in 0..turns {
         if let Some(value) = attempt()? {
             if turn > 0 {
-                TURNS.store((turns + turns / 4 + 1).min(MOST), Ordering::Relaxed);
+                // Twice what it took is enough the next time.
+                TURNS.store((2 * turn + LEAST).max(usual - usual / 8).min(MOST), Ordering::Relaxed);
+                FAILED.store(0, Ordering::Relaxed);
+                TRIAL.store(SOONEST, Ordering::Relaxed);
             }
             return Ok(Some(value));
         }
@@ -105,8 +125,12 @@ pub(crate) fn spin<T>(
             std::hint::spin_loop();
         }
     }
-    if turns > 1 {
-        TURNS.store((turns - turns / 4).max(LEAST), Ordering::Relaxed);
+    if is_trial {
+        FAILED.store(0, Ordering::Relaxed);
+        TRIAL.store((trial * 2).min(LATEST), Ordering::Relaxed);
+    } else if turns > 1 {
+        FAILED.store(failed + 1, Ordering::Relaxed);
+        TURNS.store((usual - usual / 4).max(LEAST), Ordering::Relaxed);
     }
     Ok(None)
 }

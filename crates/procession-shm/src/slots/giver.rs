@@ -7,7 +7,7 @@ use super::{
     OFFERED, SLOTS, SMALL, Shared, TAKEN, TAKERS, TURN_SHIFT, TURNS, Words, large_offset,
     outputs_offset, state_word,
 };
-use crate::atomic::{AtomicU64, Ordering, fence, will_read, will_write};
+use crate::atomic::{AtomicU64, Ordering, fence, ordering, will_read, will_write};
 use crate::os::futex::Woken;
 use crate::os::{BorrowedHandle, shared};
 use crate::segment::{Segment, SegmentError};
@@ -307,7 +307,8 @@ impl Giver {
     /// How many pieces were ever answered, as the takers say.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.words().count.0.load(Ordering::Relaxed)
+        // ORDERING: Acquire pairs with the Release in `Answer::finish`.
+        self.words().count.0.load(Ordering::Acquire)
     }
 
     /// Waits until takers have answered `more` pieces since `count` was read, or one and nothing is
@@ -360,6 +361,16 @@ impl Giver {
     pub fn dismiss(&self, taker: usize) {
         self.words().leaving[taker % TAKERS].store(1, Ordering::Release);
         self.words().offered.0.open_all();
+    }
+
+    /// Has a taker take nothing more, without waking it. Whoever looks after this and finds one of its
+    /// lanes at a piece finds it there for good; and an item of a timed piece that is not done now is
+    /// the last one that the lane begins with.
+    pub fn hold(&self, taker: usize) {
+        self.words().leaving[taker % TAKERS].store(1, Ordering::Relaxed);
+        // ORDERING: SeqCst pairs with the fences in `Answer::finish` and `Taker::goes_on`: either what a
+        // lane has done is seen by who looks now, or the lane sees that its taker leaves.
+        fence(ordering!("slots.hold", SeqCst));
     }
 
     /// Prepares a place for a new taker.

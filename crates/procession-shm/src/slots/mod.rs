@@ -38,6 +38,9 @@
 //! has. So an entry that is there twice, or for a slot that was withdrawn, does no harm, and after a
 //! death the giver writes entries for all that is offered once more.
 //!
+//! A giver that wants to end what a lane is at *holds* its taker first, which then takes nothing more,
+//! and looks again: what it finds there cannot be anything else any more when the taker is killed.
+//!
 //! A taker that is done says so in `changed`, then wakes the giver: if that sleeps, and if as many
 //! pieces were answered as it has `wanted` to sleep through, or if no work is left.
 //!

@@ -18,8 +18,12 @@ fn giver_and_takers<const N: usize>() -> (Arc<Giver>, [Taker; N]) {
 }
 
 fn offer(giver: &Giver, slot: usize) {
-    let input = Input::Bytes(&[&[7; 8]]);
-    giver.offer(slot, 1, Offer { input, items: 1, large: false, timed: false, handles: false });
+    offer_items(giver, slot, 1);
+}
+
+fn offer_items(giver: &Giver, slot: usize, items: u32) {
+    let (input, timed) = (Input::Bytes(&[&[7; 8]]), items > 1);
+    giver.offer(slot, 1, Offer { input, items, large: false, timed, handles: false });
 }
 
 /// Takes and answers until there is nothing left and the giver has said stop.
@@ -137,6 +141,50 @@ fn taker_dies() {
     other.join().expect("it leaves");
 }
 
+/// What was offered before the giver has said stop is taken all the same.
+fn stopped() {
+    let (giver, [taker]) = giver_and_takers::<1>();
+    let other = spawn(2, move || work(&taker, 0));
+    offer(&giver, 0);
+    giver.stop();
+    other.join().expect("it leaves");
+    assert_eq!(giver.look(0, 1), Look::Answered { lane: 0 }, "it has left too early");
+}
+
+/// Two pieces, one taker, which is held: at the piece at which it is found, it stays.
+fn held_at_a_piece() {
+    let (giver, [taker]) = giver_and_takers::<1>();
+    offer(&giver, 0);
+    offer(&giver, 1);
+    let other = spawn(2, move || work(&taker, 0));
+    giver.hold(0);
+    let is_there = giver.look(0, 1) == Look::Taken { lane: 0 };
+    giver.stop();
+    other.join().expect("it leaves");
+    assert!(!is_there || giver.look(1, 1) == Look::Offered, "it has taken another one");
+}
+
+/// A piece of two items, one taker, which is held: the item that is not done is the last to begin.
+fn held_at_an_item() {
+    let (giver, [taker]) = giver_and_takers::<1>();
+    offer_items(&giver, 0, 2);
+    let other = spawn(2, move || {
+        let Some(taken) = taker.take(0, &mut Vec::new()).expect("take") else { return };
+        let mut answer = taker.answer(&taken, 0);
+        for _ in 0..taken.items {
+            answer.push(&[&[8; 8]]).expect("room");
+            if !taker.goes_on(&answer) {
+                break;
+            }
+        }
+        answer.finish();
+    });
+    giver.hold(0);
+    let before = giver.done(0);
+    other.join().expect("it ends");
+    assert!(giver.done(0) <= before + 1, "another item has begun");
+}
+
 #[test]
 fn a_piece_is_worked_on() {
     check_all(2, one_piece);
@@ -153,7 +201,20 @@ fn what_a_dead_one_had_is_known() {
 }
 
 #[test]
+fn nothing_is_left_behind_at_the_end() {
+    check_all(2, stopped);
+}
+
+#[test]
+fn who_is_held_begins_with_nothing_more() {
+    check_all(2, held_at_a_piece);
+    check_all(2, held_at_an_item);
+}
+
+#[test]
 fn orderings_are_needed() {
     let piece = || check_all(2, one_piece);
     expect_failure("slots.finish", Ordering::AcqRel, piece);
+    expect_failure("slots.hold", Ordering::AcqRel, || check_all(2, held_at_a_piece));
+    expect_failure("slots.go-on", Ordering::AcqRel, || check_all(2, held_at_an_item));
 }

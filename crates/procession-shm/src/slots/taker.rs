@@ -71,6 +71,18 @@ impl Taker {
         self.words().leaving[self.place].load(Ordering::Acquire) != 0
     }
 
+    /// Tells whether the piece may be gone on with: not when its taker is to leave, if it is a timed
+    /// one, whose giver may be about to end the item that it has last seen begin.
+    #[must_use]
+    pub fn goes_on(&self, answer: &Answer<'_>) -> bool {
+        if !answer.timed {
+            return true;
+        }
+        // ORDERING: SeqCst pairs with the fence in `Giver::hold`.
+        fence(ordering!("slots.go-on", SeqCst));
+        !self.leaves()
+    }
+
     /// Waits for a piece of work and takes it; its input replaces what is in `buffer`. `None` when
     /// this taker is to leave.
     ///
@@ -87,10 +99,13 @@ impl Taker {
                 return Ok(Some(self.copy_input(slot, turn, buffer)));
             }
             let ticket = self.words().offered.0.ticket();
+            // ORDERING: Acquire pairs with the Release in `Giver::stop`, and before the last look: what
+            // was offered before the giver has said stop is not left behind.
+            let stops = self.words().stop.load(Ordering::Acquire) != 0;
             if let Some((slot, turn)) = self.try_take(lane) {
                 return Ok(Some(self.copy_input(slot, turn, buffer)));
             }
-            if self.leaves() || self.words().stop.load(Ordering::Acquire) != 0 {
+            if self.leaves() || stops {
                 return Ok(None);
             }
             if self.words().offered.0.sleep(ticket, None)? == Woken::Interrupted && gives_up() {
@@ -267,6 +282,10 @@ impl Answer<'_> {
     #[inline]
     fn count(&mut self) {
         self.done += 1;
+        if self.timed {
+            // Who sees that this item is done does not see when it began, but the next one or none.
+            self.words().began.store(0, Ordering::Relaxed);
+        }
         // ORDERING: Release pairs with the Acquire in `Giver::done`: the output is there.
         self.words().done.store(self.done, Ordering::Release);
         // CRASH (slots.done): the item is done; the next one has not begun, and is taken for the
@@ -283,7 +302,9 @@ impl Answer<'_> {
         // CRASH (slots.answered): the giver finds it among the slots of the dead lane.
         crash_point!("slots.answered");
         self.shared.mark_changed(self.slot);
-        let count = words.count.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        // ORDERING: Release pairs with the Acquire in `Giver::count`: who has counted this piece sees
+        // that its slot has changed, and does not wait for one more.
+        let count = words.count.0.fetch_add(1, Ordering::Release).wrapping_add(1);
         // CRASH (slots.counted): whoever tells the giver of the death wakes it.
         crash_point!("slots.counted");
         // ORDERING: SeqCst pairs with the fence in `Giver::wait`.

@@ -35,7 +35,7 @@ pub(super) struct State {
     count: usize,
     settled_count: usize,
     taken_count: usize,
-    /// Who sleeps wants to know when no more than so many are not settled.
+    /// One who sleeps wants to know when no more than so many are not settled.
     most: Option<usize>,
     /// Whether there will be no more.
     is_complete: bool,
@@ -244,9 +244,10 @@ impl Batch {
     }
 
     fn tell(&self, mut state: MutexGuard<'_, State>) {
-        // Who is woken too early does not come back to be woken again.
+        // Who is woken too early has to come back to be woken again.
         let has_room = state.most.is_some_and(|most| state.outstanding() <= most);
         let sleepers = if state.is_over() || state.has_next() || has_room {
+            state.most = None;
             std::mem::take(&mut state.sleepers)
         } else {
             Vec::new()
@@ -403,7 +404,7 @@ impl Awaited for All<'_> {
     }
 
     fn wake(&self, sleeper: Arc<Sleeper>) {
-        self.0.state().sleepers.push(sleeper);
+        sleeper.wait_in(&mut self.0.state().sleepers);
     }
 
     fn pieces(&self) -> u32 {
@@ -421,7 +422,7 @@ impl Awaited for Next<'_> {
     }
 
     fn wake(&self, sleeper: Arc<Sleeper>) {
-        self.0.state().sleepers.push(sleeper);
+        sleeper.wait_in(&mut self.0.state().sleepers);
     }
 }
 
@@ -438,7 +439,7 @@ impl Awaited for Room<'_> {
 
     fn wake(&self, sleeper: Arc<Sleeper>) {
         let mut state = self.batch.state();
-        state.most = Some(self.most);
-        state.sleepers.push(sleeper);
+        state.most = state.most.max(Some(self.most));
+        sleeper.wait_in(&mut state.sleepers);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) trait Awaited {
     /// Tells whether it has come.
     fn has_come(&self) -> bool;
 
-    /// Has `sleeper` woken when it comes.
+    /// Has `sleeper` woken when it comes, or before, but then once.
     fn wake(&self, sleeper: Arc<Sleeper>);
 
     /// How many pieces of work may be answered before it is worth a look.
@@ -89,6 +89,19 @@ struct AtHelm<'a>(&'a Engine);
 impl Drop for AtHelm<'_> {
     fn drop(&mut self) {
         self.0.hand_over();
+    }
+}
+
+/// The same, for one that comes back in a moment: the keeper is not called unless it has been asked for.
+struct BrieflyAtHelm<'a>(&'a Engine);
+
+impl Drop for BrieflyAtHelm<'_> {
+    fn drop(&mut self) {
+        let mut helm = lock(&self.0.helm);
+        helm.taken = false;
+        if helm.asked || !helm.waiting.is_empty() {
+            self.0.call_next(helm);
+        }
     }
 }
 
@@ -185,13 +198,9 @@ impl Engine {
     pub(crate) fn submit_some(&self, work: Vec<Work>) {
         self.backend.submit(work);
         if self.backend.needs_polling() && self.take_helm(false) {
+            let _at_helm = BrieflyAtHelm(self);
             // It does not sleep, so nothing interrupts it.
             let _ = self.collect(Patience { deadline: Some(Instant::now()), pieces: 1 });
-            let mut helm = lock(&self.helm);
-            helm.taken = false;
-            if helm.asked || !helm.waiting.is_empty() {
-                self.call_next(helm);
-            }
         }
     }
 
@@ -359,6 +368,10 @@ impl Engine {
                 && !is_late(deadline)
             {
                 slept = me.sleeper.sleep(deadline);
+                if !awaited.has_come() {
+                    // Whoever has woken it, for another's sake perhaps, does not know it any more.
+                    awaited.wake(Arc::clone(&me.sleeper));
+                }
             }
             let mut helm = lock(&self.helm);
             if slept.is_err() || awaited.has_come() || is_late(deadline) {
@@ -499,3 +512,6 @@ impl fmt::Debug for Engine {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ impl Ledger {
 
     /// Has `sleeper` woken when nothing is outstanding any more.
     pub(crate) fn wake_when_empty(&self, sleeper: Arc<Sleeper>) {
-        self.entries().waiting.push(sleeper);
+        sleeper.wait_in(&mut self.entries().waiting);
     }
 
     /// Decides the outcome of the next items of a piece, and tells who is concerned.

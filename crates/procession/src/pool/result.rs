@@ -166,7 +166,7 @@ impl Awaited for Cell {
     }
 
     fn wake(&self, sleeper: Arc<Sleeper>) {
-        self.state().sleepers.push(sleeper);
+        sleeper.wait_in(&mut self.state().sleepers);
     }
 }
 

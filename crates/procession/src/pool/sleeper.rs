@@ -1,5 +1,6 @@
 //! A thread that sleeps until it is woken, or a signal's handler has it give up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -18,6 +19,13 @@ pub(crate) struct Sleeper {
 }
 
 impl Sleeper {
+    /// Adds this one to those who are to be woken, unless it is there already.
+    pub(crate) fn wait_in(self: Arc<Self>, sleepers: &mut Vec<Arc<Self>>) {
+        if !sleepers.iter().any(|other| Arc::ptr_eq(other, &self)) {
+            sleepers.push(self);
+        }
+    }
+
     /// Wakes the thread, or has its next sleep end at once.
     pub(crate) fn wake(&self) {
         // ORDERING: Release pairs with the Acquire in `sleep`: what came before is seen there.

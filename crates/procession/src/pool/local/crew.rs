@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use procession_shm::slots::Look;
 use procession_shm::store::{Reader, Store};
 use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
 use procession_sys::{BorrowedHandle, Handle, borrow};
@@ -53,6 +54,15 @@ pub(super) enum Why {
     Garbage,
 }
 
+/// What a worker is killed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) slot: usize,
+    pub(super) turn: u64,
+    /// How many items of the piece were done.
+    pub(super) done: u32,
+}
+
 /// A worker that lives, or was not buried yet.
 pub(super) struct Member {
     place: usize,
@@ -67,7 +77,8 @@ pub(super) struct Member {
     is_ready: bool,
     /// What it has said of why it cannot.
     failed: Option<String>,
-    killed: Option<(Why, Option<u64>)>,
+    /// Why it was killed, and because of what; each of its lanes may have been the reason.
+    killed: Vec<(Why, Option<At>)>,
     leaving: bool,
     /// Handles that came with outcomes, by the piece's turn.
     received: HashMap<u64, Vec<Handle>>,
@@ -78,8 +89,8 @@ pub(super) struct Member {
 pub(super) struct Dead {
     place: usize,
     threads: usize,
-    /// Why it was killed, and because of which piece.
-    pub(super) why: Option<(Why, Option<u64>)>,
+    /// Why it was killed, and because of what.
+    killed: Vec<(Why, Option<At>)>,
     pub(super) error: TaskError,
     /// It failed before it could take tasks: how, and whether it has said so itself.
     failed: Option<(String, bool)>,
@@ -120,6 +131,12 @@ pub(super) struct Farewell(Vec<Arc<dyn Hired>>);
 impl Dead {
     pub(super) fn has_lane(&self, lane: usize) -> bool {
         lane / self.threads == self.place
+    }
+
+    /// Why it was killed because of the piece that it took at `turn`, or of none.
+    pub(super) fn why(&self, turn: u64) -> Option<(Why, Option<At>)> {
+        let is_for = |(_, at): &&(Why, Option<At>)| at.is_none_or(|at| at.turn == turn);
+        self.killed.iter().find(is_for).copied()
     }
 }
 
@@ -174,11 +191,11 @@ impl Member {
         }
     }
 
-    fn kill(&mut self, why: Why, turn: Option<u64>) {
-        if self.killed.is_none() {
-            self.killed = Some((why, turn));
+    fn kill(&mut self, why: Why, at: Option<At>) {
+        if self.killed.is_empty() {
             self.hired.kill();
         }
+        self.killed.push((why, at));
     }
 
     /// What its death means.
@@ -189,12 +206,13 @@ impl Member {
         let Ended { exit, error, failed } = self.hired.ended();
         let died = TaskError::WorkerDied { pid, exit };
         let failed = failed.or(self.failed.take()).map(|message| (message, true)).or_else(|| {
-            let unready = !self.is_ready && self.killed.is_none() && !self.leaving;
+            let unready = !self.is_ready && self.killed.is_empty() && !self.leaving;
             let said = error.as_ref().unwrap_or(&died);
             unready.then(|| (format!("{said}, before it was ready"), false))
         });
         let error = error.unwrap_or(died);
-        Dead { place: self.place, threads: self.threads, why: self.killed, error, failed }
+        let killed = std::mem::take(&mut self.killed);
+        Dead { place: self.place, threads: self.threads, killed, error, failed }
     }
 }
 
@@ -265,10 +283,23 @@ impl Crew {
         }
     }
 
-    /// Kills the worker of a lane because of the piece that it took at `turn`.
-    pub(super) fn kill_lane_at(&mut self, lane: usize, why: Why, turn: u64) {
-        if let Some(member) = self.member_of(lane) {
-            member.kill(why, Some(turn));
+    /// Kills the worker of a lane because of what it is at, unless it is done with that.
+    pub(super) fn kill_lane_at(&mut self, lane: usize, why: Why, at: At) {
+        let board = Arc::clone(&self.board);
+        let Some(member) = self.member_of(lane) else { return };
+        if member.killed.iter().any(|(_, other)| other.is_some_and(|other| other.turn == at.turn)) {
+            return;
+        }
+        // What its lane would be at next has nothing to do with this.
+        board.giver.hold(member.place);
+        let is_there = board.giver.look(at.slot, at.turn) == Look::Taken { lane };
+        let is_same = matches!(why, Why::Cancelled) || board.giver.done(at.slot) == at.done;
+        if is_there && is_same {
+            member.kill(why, Some(at));
+        } else {
+            // It may have seen that it shall leave.
+            member.leaving = true;
+            board.giver.dismiss(member.place);
         }
     }
 
@@ -306,7 +337,7 @@ impl Crew {
     fn has_able(&mut self) -> bool {
         self.members.iter_mut().flatten().any(|member| {
             member.read_wire();
-            member.is_ready && !member.is_examined && !member.leaving && member.killed.is_none()
+            member.is_ready && !member.is_examined && !member.leaving && member.killed.is_empty()
         })
     }
 
@@ -392,6 +423,10 @@ impl Crew {
             self.members.resize_with(place + 1, || None);
         }
         self.members[place] = Some(member);
+        if self.staying() > self.target {
+            // There are to be fewer since it was begun.
+            self.dismiss(place);
+        }
         hired.on_end(Box::new(move || {
             deaths.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             on_death();
@@ -402,16 +437,26 @@ impl Crew {
     pub(super) fn resize(&mut self, workers: usize) -> Result<(), PoolError> {
         check(workers, self.settings.threads)?;
         self.target = workers;
-        let mut there: Vec<&mut Member> =
-            self.members.iter_mut().flatten().filter(|member| !member.leaving).collect();
-        while there.len() > workers
-            && let Some(member) = there.pop()
-        {
-            member.leaving = true;
-            self.board.giver.dismiss(member.place);
+        for place in (0..self.members.len()).rev() {
+            if self.staying() > workers {
+                self.dismiss(place);
+            }
         }
         (self.on_death)(); // wakes the keeper, which starts those that are too few
         Ok(())
+    }
+
+    /// How many workers are there and shall stay.
+    pub(super) fn staying(&self) -> usize {
+        self.members.iter().flatten().filter(|member| !member.leaving).count()
+    }
+
+    /// Has a worker go after its tasks.
+    fn dismiss(&mut self, place: usize) {
+        if let Some(member) = self.members.get_mut(place).and_then(Option::as_mut) {
+            member.leaving = true;
+            self.board.giver.dismiss(place);
+        }
     }
 
     /// Tells all workers to go: after their tasks, or at once.
@@ -476,7 +521,7 @@ impl Recruit {
             tasks_done: 0,
             is_ready: false,
             failed: None,
-            killed: None,
+            killed: Vec::new(),
             leaving: false,
             received: HashMap::new(),
         })

@@ -9,7 +9,7 @@ use procession_shm::store::Block;
 use procession_sys::{Handle, clock};
 
 use super::Board;
-use super::crew::{Crew, Dead, Why};
+use super::crew::{At, Crew, Dead, Why};
 use crate::codec::{DecodeError, EncodeError};
 use crate::pool::TaskError;
 use crate::pool::backend::{Outcome, Settled, Work};
@@ -27,6 +27,8 @@ struct Piece {
     retries: u32,
     /// Where the input is, if it is a long one of a single item: in the store alone.
     stored: Option<Stored>,
+    /// What is left is not to run any more.
+    is_cancelled: bool,
 }
 
 /// A block of the parent's store, free again when this is dropped.
@@ -138,6 +140,7 @@ impl Desk {
             left: work.count,
             retries: work.retries,
             stored: work.stash.take().and_then(|stash| stash.downcast().ok()).map(|stored| *stored),
+            is_cancelled: false,
             work,
         }));
     }
@@ -294,6 +297,16 @@ impl Desk {
             outcomes.push(fail(&mut piece, garbage("it has answered without an outcome")));
             crew.kill_lane(lane, Why::Garbage);
         }
+        self.go_on(piece, outcomes);
+    }
+
+    /// What is left of a piece waits again.
+    fn go_on(&mut self, mut piece: Piece, outcomes: &mut Vec<Outcome>) {
+        if piece.left > 0 && piece.is_cancelled {
+            let settled = Settled::AllFailed(TaskError::Cancelled);
+            outcomes.push(Outcome { number: piece.work.number, settled });
+            piece.left = 0;
+        }
         if piece.left > 0 {
             self.pending.push_front(piece);
         }
@@ -364,9 +377,7 @@ impl Desk {
     fn discard(&mut self, slot: usize, outcomes: &mut Vec<Outcome>) {
         if let Some(mut piece) = self.take_out(slot) {
             outcomes.push(fail(&mut piece, garbage("a worker has written over its slot")));
-            if piece.left > 0 {
-                self.pending.push_front(piece);
-            }
+            self.go_on(piece, outcomes);
         }
     }
 
@@ -399,12 +410,10 @@ impl Desk {
                     let done = self.collect_outputs(slot, lane, crew, outcomes);
                     let Some(mut piece) = self.take_out(slot) else { continue };
                     piece.skip(done);
-                    if piece.left > 0 {
-                        self.hurt(&mut piece, dead, turn, outcomes);
+                    if piece.left > 0 && !piece.is_cancelled {
+                        hurt(&mut piece, dead, (turn, done), outcomes);
                     }
-                    if piece.left > 0 {
-                        self.pending.push_front(piece);
-                    }
+                    self.go_on(piece, outcomes);
                 }
                 Look::Garbage => self.discard(slot, outcomes),
                 // The entry may be lost, if the dead one has scribbled: once more does no harm.
@@ -414,26 +423,6 @@ impl Desk {
         }
         self.giver().wake_takers(SLOTS);
         crew.bury(dead);
-    }
-
-    /// The item that a worker was at when it died: it runs again, or has failed.
-    fn hurt(&self, piece: &mut Piece, dead: &Dead, turn: u64, outcomes: &mut Vec<Outcome>) {
-        let error = match dead.why {
-            Some((Why::Cancelled, at)) if at == Some(turn) => {
-                let settled = Settled::AllFailed(TaskError::Cancelled);
-                outcomes.push(Outcome { number: piece.work.number, settled });
-                piece.left = 0;
-                return;
-            }
-            Some((Why::TimedOut(after), at)) if at == Some(turn) => TaskError::TimedOut { after },
-            Some((Why::Garbage, _)) => garbage("its worker has written no outcomes"),
-            _ => dead.error.clone(),
-        };
-        if piece.retries > 0 {
-            piece.retries -= 1;
-            return;
-        }
-        outcomes.push(fail(piece, error));
     }
 
     /// Gives up pieces: those that wait at once, those that run with their workers.
@@ -448,10 +437,11 @@ impl Desk {
             !gone
         });
         for slot in 0..SLOTS {
-            let Some(placed) = &self.placed[slot] else { continue };
+            let Some(placed) = &mut self.placed[slot] else { continue };
             if wanted.remove(&placed.piece.work.number).is_none() {
                 continue;
             }
+            placed.piece.is_cancelled = true;
             let turn = placed.turn;
             if self.giver().withdraw(slot, turn) {
                 if let Some(piece) = self.take_out(slot) {
@@ -459,7 +449,7 @@ impl Desk {
                     outcomes.push(Outcome { number: piece.work.number, settled });
                 }
             } else if let Look::Taken { lane } = self.giver().look(slot, turn) {
-                crew.kill_lane_at(lane, Why::Cancelled, turn);
+                crew.kill_lane_at(lane, Why::Cancelled, At { slot, turn, done: 0 });
             }
         }
     }
@@ -472,10 +462,12 @@ impl Desk {
         let now = clock::now();
         for slot in 0..SLOTS {
             let Some((placed, after)) = self.limited(slot) else { continue };
+            // Before the look at when it began: a later item began later.
+            let at = At { slot, turn: placed.turn, done: self.giver().done(slot) };
             if let Look::Taken { lane } = self.giver().look(slot, placed.turn)
                 && self.left(slot, placed, after, now).is_zero()
             {
-                crew.kill_lane_at(lane, Why::TimedOut(after), placed.turn);
+                crew.kill_lane_at(lane, Why::TimedOut(after), at);
             }
         }
     }
@@ -525,6 +517,23 @@ impl Desk {
             outcomes.push(Outcome { number: piece.work.number, settled });
         }
     }
+}
+
+/// The item that a worker was at when it died, in the piece of that turn, of which so many were done:
+/// it runs again, or has failed.
+fn hurt(piece: &mut Piece, dead: &Dead, (turn, done): (u64, u32), outcomes: &mut Vec<Outcome>) {
+    let error = match dead.why(turn) {
+        // The item for which it was killed was done just in time, and it began with no other.
+        Some((Why::TimedOut(_), Some(at))) if at.done != done => return,
+        Some((Why::TimedOut(after), _)) => TaskError::TimedOut { after },
+        Some((Why::Garbage, _)) => garbage("its worker has written no outcomes"),
+        Some((Why::Cancelled, _)) | None => dead.error.clone(),
+    };
+    if piece.retries > 0 {
+        piece.retries -= 1;
+        return;
+    }
+    outcomes.push(fail(piece, error));
 }
 
 /// Settles the first item that is left of a piece.

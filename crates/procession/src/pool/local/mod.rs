@@ -245,6 +245,12 @@ impl Backend for Local {
             crew.dismiss_all(how)
         };
         crew.wait();
+        // Who has submitted while another ended the pool may have come too late for the last worker.
+        let mut state = self.state();
+        let mut outcomes = Vec::new();
+        state.update(&mut outcomes);
+        state.desk.fail_all(&TaskError::Terminated, &mut outcomes);
+        state.decided.append(&mut outcomes);
     }
 
     fn stats(&self) -> PoolStats {
@@ -274,3 +280,6 @@ impl fmt::Debug for Local {
         f.debug_struct("Local").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

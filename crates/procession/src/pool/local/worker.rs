@@ -285,7 +285,8 @@ impl<'w> Lane<'w> {
                 }
             };
             self.worker.count();
-            if was_last || self.worker.is_done() || runner.is_over() {
+            let goes_on = self.worker.taker.goes_on(&answer);
+            if was_last || self.worker.is_done() || runner.is_over() || !goes_on {
                 break;
             }
         }
