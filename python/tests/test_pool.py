@@ -127,8 +127,8 @@ def test_exceptions_say_where(pool):
         pool.apply(threading.Lock)
     with pytest.raises(Exception, match="pickle"):
         pool.apply(identity, (threading.Lock(),))
-    with pytest.raises(Exception, match="pickle|local object"):
-        pool.map(lambda number: number, [1])
+    with pytest.raises(Exception, match="pickle"):
+        pool.map(threading.Lock().acquire, [1])
     # An item that cannot be pickled fails alone.
     outcomes = pool.try_map(identity, [1, threading.Lock(), 3], 3)
     assert outcomes[::2] == [1, 3] and isinstance(outcomes[1], TypeError)
