@@ -127,7 +127,8 @@ fn hand_over<M: Serialize + DeserializeOwned + Send + 'static>(
         let outcome = outcome.and_then(|()| Ok(answers.recv()?));
         failure = failure.take().or(outcome.err());
     });
-    drop(ours);
+    // It has a copy of our end as well, so that it would wait for ever.
+    child.kill()?;
     let _ = child.join();
     failure.map_or(Ok(nanoseconds), Err)
 }
