@@ -297,7 +297,7 @@ impl Object for Giver {
                 let (large, input) = (which % 8 == 1, vec![which; 400]);
                 if !large || self.back(slot).is_ok() {
                     let input = Work::Bytes(&[&input]);
-                    let offer = Offer { input, items: 3, large, timed: true, handles: false };
+                    let offer = Offer { input, items: 3, large, timed: true, traced: false, handles: false };
                     self.offer(slot, turn, offer);
                     self.enter(slot, turn);
                 }

@@ -3,9 +3,11 @@
 mod child;
 mod crash_points;
 mod fork_server;
+mod in_use;
 mod mark;
 mod parent;
 mod pool;
 mod queue;
 mod shared;
+mod soak;
 mod support;

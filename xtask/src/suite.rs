@@ -55,7 +55,7 @@ pub(crate) fn test(long: bool) -> bool {
             "-p",
             "procession",
             "--features",
-            "procession/progress",
+            "procession/progress,procession/tracing",
         ]);
         run::shown(command.env("RUSTDOCFLAGS", "-D warnings"))
     });
@@ -84,18 +84,6 @@ pub(crate) fn python() -> bool {
     let mut report = Report::default();
     python::test(&mut report);
     report.finish()
-}
-
-/// Runs the benches in release mode and shows their tables.
-pub(crate) fn bench(arguments: &[String]) -> bool {
-    let mut command = cargo(&["run", "--release", "--package", "procession-benches", "--"]);
-    match run::shown(command.args(arguments)) {
-        Outcome::Failed(why) => {
-            eprintln!("{why}");
-            false
-        }
-        Outcome::Passed(_) | Outcome::Skipped(_) => true,
-    }
 }
 
 /// Has loom check the models of the shared structures. They are optimised, as there are many orders,

@@ -379,13 +379,19 @@ impl Results {
         let mut long = None;
         let written = many.push_bytes::<PyErr>(|out| match message::write(dumps, item, out)? {
             None => Ok(true),
-            Some(Dumped::Pickle(pickle)) if pickle.as_bytes().len() < LONG => {
-                out.extend_from_slice(pickle.as_bytes());
-                Ok(true)
-            }
-            Some(dumped) => {
+            Some(dumped @ Dumped::Parts(_)) => {
                 long = Some(dumped);
                 Ok(false)
+            }
+            Some(dumped) => {
+                let pieces = dumped.pieces(py)?;
+                let is_short = pieces.iter().map(|piece| piece.len()).sum::<usize>() < LONG;
+                if is_short {
+                    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+                } else {
+                    long = Some(dumped);
+                }
+                Ok(is_short)
             }
         });
         match written {
@@ -399,15 +405,8 @@ impl Results {
                 many.settle(kind::HERE, &(number as u64).to_le_bytes());
             }
         }
-        let parts;
-        let pieces = match &long {
-            None => return Ok(0),
-            Some(Dumped::Pickle(pickle)) => vec![pickle.as_bytes()],
-            Some(Dumped::Parts(dumped)) => {
-                parts = dumped;
-                parts.pieces(py)
-            }
-        };
+        let Some(long) = long else { return Ok(0) };
+        let pieces = long.pieces(py)?;
         py.detach(|| many.push_long(&pieces));
         Ok(pieces.iter().map(|piece| piece.len()).sum())
     }

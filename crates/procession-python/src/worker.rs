@@ -250,12 +250,19 @@ impl Lane<'_> {
         self.buffer.clear();
         match message::write(self.calls.dumps.bind(py), value, &mut self.buffer)? {
             None => reply.push(kind::VALUE, &[&self.buffer], &[]),
-            Some(Dumped::Pickle(pickle)) => reply.push(kind::VALUE, &[pickle.as_bytes()], &[]),
             Some(Dumped::Parts(parts)) => {
                 let ahead = [0; AHEAD];
                 let mut pieces = vec![&ahead[..]];
                 pieces.extend(parts.pieces(py));
                 py.detach(|| reply.push(kind::ALIGNED, &pieces, &[]));
+            }
+            Some(dumped) => {
+                let pieces = dumped.pieces(py)?;
+                if pieces.iter().any(|piece| piece.len() >= LONG) {
+                    py.detach(|| reply.push(kind::VALUE, &pieces, &[]));
+                } else {
+                    reply.push(kind::VALUE, &pieces, &[]);
+                }
             }
         }
         Ok(())

@@ -33,6 +33,9 @@
 //!
 //! - `progress`: `progress()` of a pool's options and of [`Imap`], a line on the terminal that says
 //!   how far a map is.
+//! - `tracing`: events of pools, with the target `procession::pool`. Workers that start and end are
+//!   told at the level info, those that die, or do not start, at warn, and what becomes of each task at
+//!   trace. A subscriber runs in the thread that learns of it: it must not wait for tasks.
 
 mod bootstrap;
 mod codec;

@@ -109,12 +109,18 @@ type Call = fn(&mut Decoding<'_>, &mut Encoded) -> Result<(), CallError>;
 pub(crate) struct Entry {
     magic: [u8; 16],
     type_id: TypeId,
+    name: fn() -> &'static str,
     call: Call,
 }
 
 const MAGIC: [u8; 16] = *b"procession entry";
 
 impl Entry {
+    /// What the function is called in the sources.
+    pub(crate) fn name(&self) -> &'static str {
+        (self.name)()
+    }
+
     /// Runs the target: arguments in, result out. Panics if the target does.
     pub(crate) fn call(&self, decoding: &mut Decoding<'_>) -> Result<Encoded, CallError> {
         let mut result = Encoded::default();
@@ -145,8 +151,12 @@ where
     Args: Arguments,
     F::Output: Serialize,
 {
-    const ENTRY: &'static Entry =
-        &Entry { magic: MAGIC, type_id: TypeId::of::<F>(), call: call_function::<F, Args> };
+    const ENTRY: &'static Entry = &Entry {
+        magic: MAGIC,
+        type_id: TypeId::of::<F>(),
+        name: type_name::<F>,
+        call: call_function::<F, Args>,
+    };
 }
 
 fn call_function<F, Args>(
@@ -171,8 +181,12 @@ where
 struct Custom<T>(std::marker::PhantomData<T>);
 
 impl<T: Run> HasEntry for Custom<T> {
-    const ENTRY: &'static Entry =
-        &Entry { magic: MAGIC, type_id: TypeId::of::<Custom<T>>(), call: call_custom::<T> };
+    const ENTRY: &'static Entry = &Entry {
+        magic: MAGIC,
+        type_id: TypeId::of::<Custom<T>>(),
+        name: type_name::<T>,
+        call: call_custom::<T>,
+    };
 }
 
 fn call_custom<T: Run>(decoding: &mut Decoding<'_>, result: &mut Encoded) -> Result<(), CallError> {

@@ -6,6 +6,7 @@
 mod context;
 mod copy;
 mod environment;
+mod events;
 mod executable;
 mod exit;
 mod fork;
@@ -27,6 +28,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("context", context::run),
     ("copy", copy::run),
     ("environment", environment::run),
+    ("events", events::run),
     ("executable", executable::run),
     ("exit", exit::run),
     ("fork", fork::run),

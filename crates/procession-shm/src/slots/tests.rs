@@ -9,7 +9,14 @@ fn pair() -> (Giver, Taker) {
 }
 
 fn offer<'a>(bytes: &'a [&'a [u8]]) -> Offer<'a> {
-    Offer { input: Input::Bytes(bytes), items: 1, large: false, timed: false, handles: false }
+    Offer {
+        input: Input::Bytes(bytes),
+        items: 1,
+        large: false,
+        timed: false,
+        traced: false,
+        handles: false,
+    }
 }
 
 fn take(taker: &Taker, lane: usize, buffer: &mut Vec<u8>) -> Taken {
@@ -136,8 +143,14 @@ fn a_piece_of_many_items_can_be_answered_in_part() {
     let (store, input) = (Store::new().expect("store"), vec![9; 100_000]);
     giver.back(1).expect("memory");
     let block = store.put(&[&input]).expect("put");
-    let offer =
-        Offer { input: Input::Stored(block), items: 100, large: true, timed: true, handles: true };
+    let offer = Offer {
+        input: Input::Stored(block),
+        items: 100,
+        large: true,
+        timed: true,
+        traced: false,
+        handles: true,
+    };
     giver.offer(1, 77, offer);
     let mut buffer = Vec::new();
     let taken = take(&taker, 0, &mut buffer);

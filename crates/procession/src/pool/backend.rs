@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use procession_sys::Handle;
 
 use super::sleeper::Interrupted;
+use super::trace::Telling;
 use super::{PoolError, PoolStats, TaskError};
 
 /// A piece of work: one function, and the items to call it with.
@@ -111,6 +112,9 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
 
     /// Changes how many workers there are.
     fn resize(&self, workers: usize) -> Result<(), PoolError>;
+
+    /// From now on tells a timeline what happens, or nobody.
+    fn trace(&self, telling: Option<Telling>);
 
     /// Ends the workers; waits for them to be gone.
     fn end(&self, how: End);

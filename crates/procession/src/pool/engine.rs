@@ -29,6 +29,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread};
@@ -40,7 +41,9 @@ use procession_sys::runtime;
 use super::backend::{Backend, End, Outcome, Patience, Settled, Work};
 use super::callbacks::Callbacks;
 use super::ledger::{Ledger, Sink};
+use super::news;
 use super::sleeper::{Interrupted, Sleeper};
+use super::trace::Timeline;
 use super::{PoolError, PoolStats, TaskError};
 
 /// Something that a thread waits for.
@@ -71,6 +74,7 @@ pub(crate) struct Engine {
     /// The keeper's thread; shared with the backend, which wakes it.
     keeper: Arc<Mutex<Option<Thread>>>,
     keeping: Mutex<Option<JoinHandle<()>>>,
+    timeline: Mutex<Option<Timeline>>,
 }
 
 #[derive(Debug, Default)]
@@ -145,9 +149,12 @@ impl Engine {
             copies,
             keeper: Arc::clone(&keeper),
             keeping: Mutex::default(),
+            timeline: Mutex::default(),
         });
         let weak = Arc::downgrade(&engine);
         let thread = thread::Builder::new().name("procession-pool".to_owned());
+        // A worker that is forked by it has its stack; this is what most processes have.
+        let thread = thread.stack_size(8 << 20);
         let thread = runtime::with_signals_blocked(|| thread.spawn(move || keep(&weak)));
         let thread = thread.map_err(|error| {
             engine.backend.end(End::Terminate);
@@ -285,6 +292,7 @@ impl Engine {
         let polled = self.backend.poll(patience, &mut outcomes);
         let has_settled = !outcomes.is_empty();
         for outcome in outcomes {
+            news::settled(&outcome);
             self.ledger.settle(outcome);
         }
         polled.map(|()| has_settled)
@@ -453,6 +461,43 @@ impl Engine {
         self.backend.nudge();
         self.wait(&Empty(&self.ledger), None);
         self.wake_keeper();
+        let timeline = lock(&self.timeline).take();
+        if let Some(timeline) = timeline {
+            self.backend.trace(None);
+            timeline.finish();
+        }
+    }
+
+    /// From now on writes a timeline to a file, instead of an earlier one.
+    pub(crate) fn trace(&self, path: &Path) -> Result<(), PoolError> {
+        let is_over = || {
+            let is_over = self.ended.load(Ordering::Acquire);
+            is_over.then(|| PoolError::invalid("the pool has ended: there is nothing to trace"))
+        };
+        if !self.is_ours() {
+            return Err(PoolError::NotOurs);
+        }
+        is_over().map_or(Ok(()), Err)?;
+        let begun = Timeline::begin(path).map_err(|error| {
+            let path = path.display();
+            PoolError::invalid(format!("a timeline cannot be written to {path}: {error}"))
+        });
+        let (new, telling) = begun?;
+        let mut timeline = lock(&self.timeline);
+        // Who ends the pool takes the timeline afterwards.
+        let (old, result) = match is_over() {
+            Some(error) => {
+                drop(telling);
+                (Some(new), Err(error))
+            }
+            None => {
+                self.backend.trace(Some(telling));
+                (timeline.replace(new), Ok(()))
+            }
+        };
+        drop(timeline);
+        old.into_iter().for_each(Timeline::finish);
+        result
     }
 }
 

@@ -67,6 +67,22 @@ pub enum TaskError {
     Taken,
 }
 
+impl TaskError {
+    /// In a word or two, for who looks at many.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Panicked { .. } => "panicked",
+            Self::WorkerDied { .. } => "worker died",
+            Self::TimedOut { .. } => "timed out",
+            Self::Cancelled => "cancelled",
+            Self::Terminated => "terminated",
+            Self::MemoryLimit { .. } => "out of memory",
+            Self::NoWorkers { .. } => "no workers",
+            _ => "failed",
+        }
+    }
+}
+
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -195,7 +211,7 @@ crate::error::sources! {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// There is no such pool.
+    /// There is no such pool, or no such timeline of it.
     Invalid {
         /// What is wrong with it, and what would be right.
         message: String,

@@ -7,6 +7,8 @@
 //!                                                                      └ worker: in the child
 //! ```
 //!
+//! `trace` writes a timeline of what desk and crew tell it, if somebody has asked for one.
+//!
 //! Faces are typed; everything from `engine` down carries bytes.
 
 mod backend;
@@ -21,6 +23,7 @@ mod imap;
 mod ledger;
 mod local;
 mod map_result;
+mod news;
 mod options;
 mod own;
 mod progress;
@@ -29,6 +32,7 @@ mod result;
 mod sleeper;
 mod stats;
 mod submit;
+mod trace;
 mod typed;
 
 pub use builder::PoolBuilder;

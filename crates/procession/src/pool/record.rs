@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 0        4      5
-//! | length | kind | bytes … |      kind's top bit: handles came with it
+//! | length | kind | bytes … | began, ended |      kind's top bit: handles came with it;
+//!                                                 the next: the last two (8 bytes each) are there
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,10 @@ use crate::codec::{DecodeError, EncodeError};
 pub(crate) const HEADER: usize = 5;
 /// Set in a kind: handles came with the item's value.
 pub(crate) const HAS_HANDLES: u8 = 0x80;
+/// Set in a kind: when the item began and ended comes behind the bytes.
+pub(crate) const HAS_TIMES: u8 = 0x40;
+/// When an item began and ended, by the machine's clock, in bytes.
+pub(crate) const TIMES: usize = 16;
 
 /// What a record's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +56,26 @@ pub(crate) fn header(kind: u8, length: usize) -> [u8; HEADER] {
     header
 }
 
+/// In a word or two, how an item ended that has left a record of this kind.
+pub(crate) fn outcome(kind: u8) -> &'static str {
+    const PANICKED: u8 = Kind::Panicked as u8;
+    const ARGUMENTS: u8 = Kind::Arguments as u8;
+    const RESULT: u8 = Kind::Result as u8;
+    match kind {
+        PANICKED => "panicked",
+        ARGUMENTS => "arguments not decoded",
+        RESULT => "result not encoded",
+        // A value, of whichever language.
+        _ => "returned",
+    }
+}
+
 /// A record as it was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
     kind: u8,
     pub(crate) bytes: &'a [u8],
+    times: &'a [u8],
 }
 
 /// Takes one record from the front of `bytes`; `None` when no whole one is there.
@@ -65,15 +85,53 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
     let [a, b, c, d, kind] = *header;
     let length = usize::try_from(u32::from_ne_bytes([a, b, c, d])).ok()?;
     let (record, rest) = rest.split_at_checked(length)?;
+    let times = if kind & HAS_TIMES == 0 { 0 } else { TIMES };
+    let (times, rest) = rest.split_at_checked(times)?;
     *bytes = rest;
-    Some(Record { kind, bytes: record })
+    Some(Record { kind, bytes: record, times })
+}
+
+/// Takes the times out of records, which are whole: for each that had them its kind, and when it
+/// began and ended.
+pub(crate) fn take_times(records: &mut Vec<u8>) -> Vec<(u8, u64, u64)> {
+    let (mut from, mut to, mut all) = (0, 0, Vec::new());
+    let mut rest = &records[..];
+    let mut lengths = Vec::new();
+    while let Some(record) = take(&mut rest) {
+        if let Some((began, ended)) = record.times() {
+            all.push((record.kind(), began, ended));
+        }
+        lengths.push((HEADER + record.bytes.len(), record.times.len()));
+    }
+    for (length, times) in lengths {
+        records[from + HEADER - 1] &= !HAS_TIMES;
+        if from != to {
+            records.copy_within(from..from + length, to);
+        }
+        from += length + times;
+        to += length;
+    }
+    records.truncate(to);
+    all
 }
 
 impl<'a> Record<'a> {
     /// The kind alone.
     #[inline]
     pub(crate) fn kind(&self) -> u8 {
-        self.kind & !HAS_HANDLES
+        self.kind & !(HAS_HANDLES | HAS_TIMES)
+    }
+
+    #[inline]
+    pub(crate) fn has_times(&self) -> bool {
+        self.kind & HAS_TIMES != 0
+    }
+
+    /// When the item began and ended, by the machine's clock, if the worker has said it.
+    fn times(&self) -> Option<(u64, u64)> {
+        let (began, ended) = self.times.split_first_chunk::<8>()?;
+        let ended = ended.first_chunk::<8>()?;
+        Some((u64::from_ne_bytes(*began), u64::from_ne_bytes(*ended)))
     }
 
     #[inline]
@@ -148,9 +206,30 @@ mod tests {
     }
 
     #[test]
+    fn times_come_behind_the_bytes() {
+        let mut bytes = header(Kind::Value as u8 | HAS_TIMES, 3).to_vec();
+        bytes.extend(*b"abc");
+        bytes.extend([7_u64.to_ne_bytes(), 9_u64.to_ne_bytes()].concat());
+        bytes.extend(header(Kind::Value as u8, 0));
+        bytes.extend(header(Kind::Panicked as u8 | HAS_HANDLES | HAS_TIMES, 1));
+        bytes.push(b'd');
+        bytes.extend([10_u64.to_ne_bytes(), 11_u64.to_ne_bytes()].concat());
+        assert!(take(&mut &bytes[..10]).is_none(), "its times are cut off");
+        assert_eq!(take_times(&mut bytes), [(0, 7, 9), (1, 10, 11)]);
+        let mut rest = &*bytes;
+        for (kind, handles, value) in [(0, false, &b"abc"[..]), (0, false, b""), (1, true, b"d")] {
+            let record = take(&mut rest).expect("a record");
+            assert!(!record.has_times());
+            assert_eq!((record.kind(), record.has_handles(), record.bytes), (kind, handles, value));
+        }
+        assert_eq!((rest.len(), take_times(&mut bytes).len()), (0, 0));
+    }
+
+    #[test]
     fn garbage_is_an_error_that_names_the_worker() {
         for kind in [1, 2, 3, 4, 0x7f] {
-            let error = Record { kind, bytes: &[0xff; 3] }.value(77).expect_err("garbage");
+            let error =
+                Record { kind, bytes: &[0xff; 3], times: &[] }.value(77).expect_err("garbage");
             assert!(error.to_string().contains("77"), "{error}");
         }
     }

@@ -1,6 +1,7 @@
 //! The pool as its users see it.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -361,6 +362,46 @@ impl Pool {
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         self.engine.stats()
+    }
+
+    /// From now on writes a timeline of tasks to a file, until the pool ends.
+    ///
+    /// [Perfetto](https://ui.perfetto.dev) and Chrome's `about:tracing` show it: workers as processes,
+    /// their threads as tracks, and tasks as slices on them, with the function's name, how it ended,
+    /// and how long it has waited for its turn (`queued_us`). Tasks that never ran are marks on a
+    /// track of the pool's own. The file is a JSON array at any time, and complete when
+    /// [`join`](Self::join), [`terminate`](Self::terminate) or drop has returned. What was there before
+    /// is overwritten. A second timeline ends the first. Tasks that were already handed to workers are
+    /// left out.
+    ///
+    /// Without a timeline nothing is noted. With one, each task costs two looks at the clock, and a
+    /// thread writes what workers say.
+    ///
+    /// # Across processes
+    ///
+    /// Times are those that workers have noted, by the clock that they share with this process.
+    ///
+    /// # Errors
+    ///
+    /// - [`Invalid`](PoolError::Invalid): the file cannot be made, or the pool has ended. When the
+    ///   file cannot be written later, the timeline ends, with a line on standard error.
+    /// - [`NotOurs`](PoolError::NotOurs): in a forked copy of the process that has the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = procession::Pool::new(2)?;
+    /// let file = std::env::temp_dir().join(format!("trace-{}.json", std::process::id()));
+    /// pool.trace(&file)?;
+    /// pool.map(u32::count_ones, 0..100)?;
+    /// drop(pool);
+    /// let timeline = std::fs::read_to_string(&file).expect("it is there");
+    /// assert!(timeline.contains("count_ones"));
+    /// # std::fs::remove_file(&file).expect("it is ours");
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn trace(&self, path: impl AsRef<Path>) -> Result<(), PoolError> {
+        self.engine.trace(path.as_ref())
     }
 
     /// Takes no more tasks. Those that were submitted are done.

@@ -9,6 +9,7 @@ use crate::pool::backend::{Backend, End, Outcome, Patience, Settled, Work};
 use crate::pool::batch::{All, Batch, BatchSink, Next, Order, Room};
 use crate::pool::ledger::Sink;
 use crate::pool::sleeper::Interrupted;
+use crate::pool::trace::Telling;
 use crate::pool::{PoolError, PoolStats, TaskError};
 
 /// Has the outcomes that a test gives it.
@@ -33,6 +34,8 @@ impl Told {
 }
 
 impl Backend for Arc<Told> {
+    fn trace(&self, _: Option<Telling>) {}
+
     fn submit(&self, _: Vec<Work>) {}
 
     fn cancel(&self, _: &[u64]) {}

@@ -10,10 +10,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession_shm::slots::Look;
+use procession_shm::slots::{Look, SLOTS};
 use procession_shm::store::{Reader, Store};
-use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
-use procession_sys::{BorrowedHandle, Handle, borrow};
+use procession_sys::wire::{MAX_HANDLES, Wire};
+use procession_sys::{BorrowedHandle, ExitStatus, Handle, borrow};
 
 use super::desk::Handles;
 use super::hire::{Ended, Hire, Hired};
@@ -21,6 +21,8 @@ use super::seat::{Plan, Seat, lend};
 use super::worker::{BEGIN, FAILED, MESSAGE, READY};
 use super::{Board, MOST_LANES, MOST_WORKERS};
 use crate::pool::backend::End;
+use crate::pool::news::News;
+use crate::pool::trace::{Telling, Track};
 use crate::pool::{PoolError, TaskError};
 use crate::start::StartError;
 
@@ -87,11 +89,15 @@ pub(super) struct Member {
 /// A worker that is dead, and what is to be said to those whose tasks it was at.
 #[derive(Debug)]
 pub(super) struct Dead {
+    pid: u32,
     place: usize,
     threads: usize,
     /// Why it was killed, and because of what.
     killed: Vec<(Why, Option<At>)>,
     pub(super) error: TaskError,
+    exit: ExitStatus,
+    /// It was told to go, or has gone by itself as it was to.
+    is_expected: bool,
     /// It failed before it could take tasks: how, and whether it has said so itself.
     failed: Option<(String, bool)>,
 }
@@ -115,6 +121,8 @@ pub(super) struct Crew {
     not_before: Option<Instant>,
     failure: Option<String>,
     over: Option<End>,
+    telling: Option<Telling>,
+    news: Arc<News>,
 }
 
 /// A worker that is about to be started.
@@ -131,6 +139,11 @@ pub(super) struct Farewell(Vec<Arc<dyn Hired>>);
 impl Dead {
     pub(super) fn has_lane(&self, lane: usize) -> bool {
         lane / self.threads == self.place
+    }
+
+    /// Where a timeline shows what one of its lanes was at.
+    pub(super) fn track(&self, lane: usize) -> Track {
+        Track { pid: self.pid, lane: lane % self.threads }
     }
 
     /// Why it was killed because of the piece that it took at `turn`, or of none.
@@ -151,6 +164,11 @@ impl Member {
 
     pub(super) fn has_lane(&self, lane: usize) -> bool {
         lane / self.threads == self.place
+    }
+
+    /// Where a timeline shows what one of its lanes is at.
+    pub(super) fn track(&self, lane: usize) -> Track {
+        Track { pid: self.pid(), lane: lane % self.threads }
     }
 
     pub(super) fn outputs(&self) -> &Reader {
@@ -181,7 +199,8 @@ impl Member {
                 }
                 Ok(8) => {
                     let turn = buffer.first_chunk().map_or(0, |turn| u64::from_ne_bytes(*turn));
-                    if self.received.len() < MAX_BYTES {
+                    // More pieces than there can be are nobody's.
+                    if self.received.len() < SLOTS {
                         self.received.insert(turn, handles);
                     }
                 }
@@ -212,7 +231,17 @@ impl Member {
         });
         let error = error.unwrap_or(died);
         let killed = std::mem::take(&mut self.killed);
-        Dead { place: self.place, threads: self.threads, killed, error, failed }
+        let is_expected = self.leaving || failed.is_none() && exit.code() == Some(0);
+        Dead {
+            pid,
+            place: self.place,
+            threads: self.threads,
+            killed,
+            error,
+            exit,
+            is_expected,
+            failed,
+        }
     }
 }
 
@@ -223,6 +252,7 @@ impl Crew {
         hire: Arc<dyn Hire>,
         board: Arc<Board>,
         on_death: Arc<dyn Fn() + Send + Sync>,
+        news: Arc<News>,
     ) -> Result<Self, PoolError> {
         check(settings.workers, settings.threads)?;
         let mut crew = Self {
@@ -240,6 +270,8 @@ impl Crew {
             not_before: None,
             failure: None,
             over: None,
+            telling: None,
+            news,
         };
         for _ in 0..crew.target {
             let Ok(recruit) = crew.recruit() else { break };
@@ -296,10 +328,8 @@ impl Crew {
         let is_same = matches!(why, Why::Cancelled) || board.giver.done(at.slot) == at.done;
         if is_there && is_same {
             member.kill(why, Some(at));
-        } else {
-            // It may have seen that it shall leave.
-            member.leaving = true;
-            board.giver.dismiss(member.place);
+        } else if member.killed.is_empty() {
+            board.giver.let_go_on(member.place);
         }
     }
 
@@ -317,9 +347,19 @@ impl Crew {
             .collect()
     }
 
+    /// The same for all workers, which have ended.
+    pub(super) fn take_all(&mut self) -> Vec<Dead> {
+        self.members.iter_mut().flatten().map(Member::examine).collect()
+    }
+
     /// Forgets a dead worker, after its tasks were seen to.
     pub(super) fn bury(&mut self, dead: &Dead) {
-        self.members[dead.place] = None;
+        if let Some(member) = self.members[dead.place].take() {
+            self.news.ended(dead.pid, member.name(), dead.exit, dead.is_expected);
+        }
+        if let Some(telling) = &self.telling {
+            telling.gone(dead.pid, dead.exit.to_string());
+        }
         match &dead.failed {
             _ if self.over.is_some() => {}
             None => (self.failures, self.not_before) = (0, None),
@@ -353,6 +393,7 @@ impl Crew {
 
     /// There will be no workers any more.
     fn fail(&mut self, message: String) {
+        self.news.failed(&message);
         self.failure = Some(message);
         for member in self.members.iter_mut().flatten() {
             member.leaving = true;
@@ -403,6 +444,7 @@ impl Crew {
             Ok(member) => member,
             Err(error) => {
                 self.restarts -= 1;
+                self.news.not_started(&error);
                 self.pause();
                 let alone = self.members.iter().flatten().count() == 0;
                 if alone && self.failures >= FAILED_STARTS {
@@ -417,6 +459,10 @@ impl Crew {
         }
         let (deaths, on_death) = (Arc::clone(&self.deaths), Arc::clone(&self.on_death));
         let hired = Arc::clone(&member.hired);
+        self.news.started(member.pid(), member.name());
+        if let Some(telling) = &self.telling {
+            telling.hired(member.pid(), member.name(), member.threads);
+        }
         // If it is dead already, that is told in a moment.
         let _ = member.wire.try_send(&[&BEGIN], &[]);
         if self.members.len() <= place {
@@ -431,6 +477,16 @@ impl Crew {
             deaths.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             on_death();
         }));
+    }
+
+    /// From now on tells a timeline who comes and goes, and whom there is.
+    pub(super) fn trace(&mut self, telling: Option<Telling>) {
+        if let Some(telling) = &telling {
+            self.members().for_each(|member| {
+                telling.hired(member.pid(), member.name(), member.threads);
+            });
+        }
+        self.telling = telling;
     }
 
     /// Changes how many workers there shall be. Those that are too many go after their tasks.

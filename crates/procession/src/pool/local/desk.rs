@@ -15,6 +15,7 @@ use crate::pool::TaskError;
 use crate::pool::backend::{Outcome, Settled, Work};
 use crate::pool::buffers;
 use crate::pool::record;
+use crate::pool::trace::{Tasks, Telling, Track};
 
 /// What is left of a piece of work.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ struct Piece {
     stored: Option<Stored>,
     /// What is left is not to run any more.
     is_cancelled: bool,
+    /// When it was submitted, if a timeline wants to know.
+    submitted: u64,
 }
 
 /// A block of the parent's store, free again when this is dropped.
@@ -90,12 +93,18 @@ pub(super) struct Desk {
     owing: usize,
     changed: Vec<usize>,
     records: Vec<u8>,
+    telling: Option<Telling>,
 }
 
 impl Piece {
     /// The bytes that go to a worker: the function's name, and the items that are left.
     fn parts(&self) -> [&[u8]; 2] {
         [&self.work.function, &self.work.items[self.start..]]
+    }
+
+    /// As a timeline knows it.
+    fn tasks(&self) -> Tasks {
+        Tasks { function: Arc::clone(&self.work.function), submitted: self.submitted }
     }
 
     /// Goes on to the item after the next `count`.
@@ -127,6 +136,7 @@ impl Desk {
             owing: 0,
             changed: Vec::new(),
             records: Vec::new(),
+            telling: None,
         }
     }
 
@@ -134,13 +144,20 @@ impl Desk {
         &self.board.giver
     }
 
+    /// From now on tells a timeline what becomes of tasks.
+    pub(super) fn trace(&mut self, telling: Option<Telling>) {
+        self.telling = telling;
+    }
+
     pub(super) fn submit(&mut self, work: Vec<Work>) {
+        let submitted = if self.telling.is_some() { clock::now() } else { 0 };
         self.pending.extend(work.into_iter().map(|mut work| Piece {
             start: 0,
             left: work.count,
             retries: work.retries,
             stored: work.stash.take().and_then(|stash| stash.downcast().ok()).map(|stored| *stored),
             is_cancelled: false,
+            submitted,
             work,
         }));
     }
@@ -202,6 +219,7 @@ impl Desk {
                 }
                 Some(mut piece) => {
                     self.free.push(slot);
+                    self.tell_dropped(&piece, 1, &no_memory());
                     outcomes.push(fail(&mut piece, no_memory()));
                     if piece.left > 0 {
                         self.pending.push_front(piece);
@@ -242,7 +260,9 @@ impl Desk {
         };
         let timed = piece.work.timeout.is_some();
         let owes_handles = !piece.work.handles.is_empty();
-        let offer = Offer { input, items: piece.left, large, timed, handles: owes_handles };
+        let traced = self.telling.is_some();
+        let (items, handles) = (piece.left, owes_handles);
+        let offer = Offer { input, items, large, timed: timed || traced, traced, handles };
         board.giver.offer(slot, self.turns, offer);
         self.count += 1;
         self.timed += usize::from(timed);
@@ -303,6 +323,7 @@ impl Desk {
     /// What is left of a piece waits again.
     fn go_on(&mut self, mut piece: Piece, outcomes: &mut Vec<Outcome>) {
         if piece.left > 0 && piece.is_cancelled {
+            self.tell_dropped(&piece, piece.left, &TaskError::Cancelled);
             let settled = Settled::AllFailed(TaskError::Cancelled);
             outcomes.push(Outcome { number: piece.work.number, settled });
             piece.left = 0;
@@ -338,18 +359,27 @@ impl Desk {
             // If it cannot be read, its record is missing, and is found to be.
             let _ = member.outputs().read(block, &mut records);
         }
-        let (mut rest, mut done, mut carries) = (&*records, 0, false);
+        let (mut rest, mut done, mut carries, mut has_times) = (&*records, 0, false, false);
         while done < said
             && let Some(record) = record::take(&mut rest)
         {
             done += 1;
             carries |= record.has_handles();
+            has_times |= record.has_times();
         }
         if done > 0 {
             member.tasks_done += u64::from(done);
             let handles = if carries { member.received_handles(turn) } else { Vec::new() };
-            let used = records.len() - rest.len();
+            let mut used = records.len() - rest.len();
             let worker = member.pid();
+            if has_times {
+                records.truncate(used);
+                let times = record::take_times(&mut records);
+                used = records.len();
+                if let Some(telling) = &self.telling {
+                    telling.ran(member.track(lane), placed.piece.tasks(), times);
+                }
+            }
             // A long one goes on as it is; of short ones the buffer stays here.
             let records = if used > LARGE {
                 records.truncate(used);
@@ -408,10 +438,14 @@ impl Desk {
                 }
                 Look::Taken { lane } if dead.has_lane(lane) => {
                     let done = self.collect_outputs(slot, lane, crew, outcomes);
+                    let began = self.giver().began(slot);
                     let Some(mut piece) = self.take_out(slot) else { continue };
                     piece.skip(done);
-                    if piece.left > 0 && !piece.is_cancelled {
-                        hurt(&mut piece, dead, (turn, done), outcomes);
+                    if piece.left > 0
+                        && let Some(error) = hurt(&mut piece, dead, (turn, done), outcomes)
+                        && let Some(telling) = &self.telling
+                    {
+                        telling.failed(dead.track(lane), piece.tasks(), began, &error);
                     }
                     self.go_on(piece, outcomes);
                 }
@@ -431,6 +465,9 @@ impl Desk {
         self.pending.retain(|piece| {
             let gone = wanted.remove(&piece.work.number).is_some();
             if gone {
+                if let Some(telling) = &self.telling {
+                    telling.dropped(piece.tasks(), piece.left, &TaskError::Cancelled);
+                }
                 let settled = Settled::AllFailed(TaskError::Cancelled);
                 outcomes.push(Outcome { number: piece.work.number, settled });
             }
@@ -445,6 +482,7 @@ impl Desk {
             let turn = placed.turn;
             if self.giver().withdraw(slot, turn) {
                 if let Some(piece) = self.take_out(slot) {
+                    self.tell_dropped(&piece, piece.left, &TaskError::Cancelled);
                     let settled = Settled::AllFailed(TaskError::Cancelled);
                     outcomes.push(Outcome { number: piece.work.number, settled });
                 }
@@ -469,6 +507,23 @@ impl Desk {
             {
                 crew.kill_lane_at(lane, Why::TimedOut(after), at);
             }
+        }
+    }
+
+    /// Who is at an item of the piece in a slot, and since when, if a timeline wants to know.
+    fn running(&self, slot: usize, crew: &mut Crew) -> Option<(Track, u64)> {
+        self.telling.as_ref()?;
+        let Look::Taken { lane } = self.giver().look(slot, self.placed[slot].as_ref()?.turn) else {
+            return None;
+        };
+        let began = self.giver().began(slot);
+        (began > 0).then_some((crew.member_of(lane)?.track(lane), began))
+    }
+
+    /// Tells a timeline of tasks that never ran.
+    fn tell_dropped(&self, piece: &Piece, count: u32, error: &TaskError) {
+        if let Some(telling) = &self.telling {
+            telling.dropped(piece.tasks(), count, error);
         }
     }
 
@@ -507,12 +562,29 @@ impl Desk {
     }
 
     /// Settles everything with the same error.
-    pub(super) fn fail_all(&mut self, error: &TaskError, outcomes: &mut Vec<Outcome>) {
-        let pending = std::mem::take(&mut self.pending);
+    pub(super) fn fail_all(
+        &mut self,
+        error: &TaskError,
+        crew: &mut Crew,
+        outcomes: &mut Vec<Outcome>,
+    ) {
         let placed: Vec<usize> = (0..SLOTS).filter(|slot| self.placed[*slot].is_some()).collect();
-        let placed: Vec<Piece> =
-            placed.into_iter().filter_map(|slot| self.take_out(slot)).collect();
-        for piece in placed.into_iter().chain(pending) {
+        let mut pieces = std::mem::take(&mut self.pending);
+        for slot in placed {
+            let running = self.running(slot, crew);
+            let Some(mut piece) = self.take_out(slot) else { continue };
+            if let Some((track, began)) = running
+                && let Some(telling) = &self.telling
+            {
+                telling.failed(track, piece.tasks(), began, error);
+                outcomes.push(fail(&mut piece, error.clone()));
+            }
+            if piece.left > 0 {
+                pieces.push_back(piece);
+            }
+        }
+        for piece in pieces {
+            self.tell_dropped(&piece, piece.left, error);
             let settled = Settled::AllFailed(error.clone());
             outcomes.push(Outcome { number: piece.work.number, settled });
         }
@@ -520,20 +592,30 @@ impl Desk {
 }
 
 /// The item that a worker was at when it died, in the piece of that turn, of which so many were done:
-/// it runs again, or has failed.
-fn hurt(piece: &mut Piece, dead: &Dead, (turn, done): (u64, u32), outcomes: &mut Vec<Outcome>) {
+/// it runs again, or has failed. Returns with what, unless it had not begun.
+fn hurt(
+    piece: &mut Piece,
+    dead: &Dead,
+    (turn, done): (u64, u32),
+    outcomes: &mut Vec<Outcome>,
+) -> Option<TaskError> {
+    if piece.is_cancelled {
+        outcomes.push(fail(piece, TaskError::Cancelled));
+        return Some(TaskError::Cancelled);
+    }
     let error = match dead.why(turn) {
         // The item for which it was killed was done just in time, and it began with no other.
-        Some((Why::TimedOut(_), Some(at))) if at.done != done => return,
+        Some((Why::TimedOut(_), Some(at))) if at.done != done => return None,
         Some((Why::TimedOut(after), _)) => TaskError::TimedOut { after },
         Some((Why::Garbage, _)) => garbage("its worker has written no outcomes"),
         Some((Why::Cancelled, _)) | None => dead.error.clone(),
     };
     if piece.retries > 0 {
         piece.retries -= 1;
-        return;
+    } else {
+        outcomes.push(fail(piece, error.clone()));
     }
-    outcomes.push(fail(piece, error));
+    Some(error)
 }
 
 /// Settles the first item that is left of a piece.

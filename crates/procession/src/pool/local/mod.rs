@@ -34,7 +34,9 @@ use procession_shm::slots::{Giver, TAKERS, Waited};
 use procession_shm::store::Store;
 
 use super::backend::{Backend, End, Outcome, Patience, Stash, Work};
+use super::news::News;
 use super::sleeper::Interrupted;
+use super::trace::Telling;
 use super::{PoolError, PoolStats, TaskError, WorkerStats};
 use crew::Crew;
 use desk::{Desk, Stored};
@@ -65,6 +67,7 @@ pub(crate) struct Local {
     state: Mutex<State>,
     /// Somebody else than a worker has something to tell who polls.
     nudged: Arc<AtomicBool>,
+    news: Arc<News>,
 }
 
 struct State {
@@ -93,10 +96,14 @@ impl Local {
                 wake();
             }
         };
-        let crew = Crew::start(settings, hire, Arc::clone(&board), Arc::new(on_death))?;
+        let news = Arc::<News>::default();
+        let crew =
+            Crew::start(settings, hire, Arc::clone(&board), Arc::new(on_death), Arc::clone(&news));
+        news.announce();
+        let crew = crew?;
         let desk = Desk::new(Arc::clone(&board));
         let state = Mutex::new(State { desk, crew, decided: Vec::new() });
-        Ok(Self { board, state, nudged })
+        Ok(Self { board, state, nudged, news })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,7 +132,7 @@ impl State {
         desk.collect(crew, outcomes);
         desk.enforce_limits(crew);
         if let Some(message) = crew.failure() {
-            desk.fail_all(&TaskError::NoWorkers { message }, outcomes);
+            desk.fail_all(&TaskError::NoWorkers { message }, crew, outcomes);
         }
         desk.place(crew.lanes(), outcomes);
     }
@@ -169,6 +176,8 @@ impl Backend for Local {
             let count = self.board.giver.count();
             state.update(outcomes);
             if !outcomes.is_empty() || nudged {
+                drop(state);
+                self.news.announce();
                 return Ok(());
             }
             let pieces = patience.pieces.min(state.desk.placed() / 2).max(1);
@@ -187,6 +196,7 @@ impl Backend for Local {
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
         self.state().update(outcomes);
+        self.news.announce();
         Ok(())
     }
 
@@ -216,10 +226,15 @@ impl Backend for Local {
             decided.append(&mut outcomes);
             let recruit = match crew.recruit() {
                 Ok(recruit) => recruit,
-                Err(next) => return next,
+                Err(next) => {
+                    drop(state);
+                    self.news.announce();
+                    return next;
+                }
             };
             // A start takes long: not under the lock.
             drop(state);
+            self.news.announce();
             let started = recruit.start();
             let mut state = self.state();
             state.crew.enlist(started);
@@ -235,22 +250,32 @@ impl Backend for Local {
         self.state().crew.resize(workers)
     }
 
+    fn trace(&self, telling: Option<Telling>) {
+        let mut state = self.state();
+        state.crew.trace(telling.clone());
+        state.desk.trace(telling);
+    }
+
     fn end(&self, how: End) {
         let crew = {
             let mut state = self.state();
             let State { desk, crew, decided } = &mut *state;
             if how == End::Terminate {
-                desk.fail_all(&TaskError::Terminated, decided);
+                desk.fail_all(&TaskError::Terminated, crew, decided);
             }
             crew.dismiss_all(how)
         };
         crew.wait();
-        // Who has submitted while another ended the pool may have come too late for the last worker.
         let mut state = self.state();
-        let mut outcomes = Vec::new();
-        state.update(&mut outcomes);
-        state.desk.fail_all(&TaskError::Terminated, &mut outcomes);
-        state.decided.append(&mut outcomes);
+        let State { desk, crew, decided } = &mut *state;
+        // They have ended, also if that was not told yet.
+        for dead in crew.take_all() {
+            desk.bury(&dead, crew, decided);
+        }
+        // Who has submitted while another ended the pool may have come too late for the last worker.
+        desk.fail_all(&TaskError::Terminated, crew, decided);
+        drop(state);
+        self.news.announce();
     }
 
     fn stats(&self) -> PoolStats {
@@ -271,7 +296,10 @@ impl Backend for Local {
         });
         let workers = workers.collect();
         let (queued, running) = desk.counts();
-        PoolStats { workers, queued, running, restarts: crew.restarts, ..PoolStats::default() }
+        let restarts = crew.restarts;
+        drop(state);
+        self.news.announce();
+        PoolStats { workers, queued, running, restarts, ..PoolStats::default() }
     }
 }
 

@@ -12,11 +12,11 @@ use procession_shm::segment::SegmentError;
 use procession_shm::slots::{Answer, NoRoom, Taken, Taker};
 use procession_shm::store::{Block, Reader, Store};
 use procession_sys::wire::Wire;
-use procession_sys::{BorrowedHandle, Handle, borrow, crash_point, runtime};
+use procession_sys::{BorrowedHandle, Handle, borrow, clock, crash_point, runtime};
 use serde::Serialize;
 
 use super::Seat;
-use crate::pool::record::{self, HAS_HANDLES, Kind, Refused};
+use crate::pool::record::{self, HAS_HANDLES, HAS_TIMES, Kind, Refused};
 
 /// What a worker says on its wire when it begins to take tasks.
 pub(super) const READY: u8 = b'r';
@@ -83,6 +83,8 @@ pub struct Reply<'l, 'w> {
     lane: &'l mut Lane<'w>,
     answer: &'l mut Answer<'w>,
     taken: &'l Taken,
+    /// When the item began, if that is to be said.
+    began: Option<u64>,
     /// Once there is an outcome: whether it was the last one of its answer.
     pushed: Option<Result<bool, Broken>>,
 }
@@ -252,7 +254,7 @@ impl<'w> Lane<'w> {
         }
         if let Err(error) = prepared {
             let reason = format!("they cannot be read: {error}");
-            let mut reply = Reply { lane: self, answer: &mut answer, taken, pushed: None };
+            let mut reply = Reply::new(self, &mut answer, taken);
             reply.refuse(Kind::Arguments, "the arguments", "a task", reason);
             answer.finish();
             return Err(Broken::Board);
@@ -264,7 +266,7 @@ impl<'w> Lane<'w> {
             // CRASH (pool.item): the item that begins here is hurt.
             crash_point!("pool.item");
             answer.begin();
-            let mut reply = Reply { lane: self, answer: &mut answer, taken, pushed: None };
+            let mut reply = Reply::new(self, &mut answer, taken);
             match (function.clone(), take_part(input, &mut at)) {
                 (Some(function), Some(item)) => {
                     let handles = std::mem::take(&mut handles);
@@ -323,7 +325,12 @@ impl<'w> Lane<'w> {
     }
 }
 
-impl Reply<'_, '_> {
+impl<'l, 'w> Reply<'l, 'w> {
+    /// An item begins.
+    fn new(lane: &'l mut Lane<'w>, answer: &'l mut Answer<'w>, taken: &'l Taken) -> Self {
+        Self { lane, answer, taken, began: taken.traced.then(clock::now), pushed: None }
+    }
+
     /// The outcome: what kind it is, to whoever submitted the item, and its bytes, in parts.
     ///
     /// A second one is left out.
@@ -380,16 +387,24 @@ impl Reply<'_, '_> {
             byte |= HAS_HANDLES;
         }
         let length = parts.iter().map(|part| part.len()).sum();
+        let times = self.began.map(|began| {
+            byte |= HAS_TIMES;
+            [began.to_ne_bytes(), clock::now().to_ne_bytes()]
+        });
         let header = record::header(byte, length);
         let mut few = [&header[..]; 4];
         let many: Vec<&[u8]>;
         let record: &[&[u8]] = match few.get_mut(1..=parts.len()) {
-            Some(room) => {
+            Some(room) if times.is_none() => {
                 room.copy_from_slice(parts);
                 &few[..=parts.len()]
             }
-            None => {
-                many = std::iter::once(&header[..]).chain(parts.iter().copied()).collect();
+            _ => {
+                let times = times.iter().map(|times| times.as_flattened());
+                many = std::iter::once(&header[..])
+                    .chain(parts.iter().copied())
+                    .chain(times)
+                    .collect();
                 &many
             }
         };
