@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import signal
+import subprocess
 import sys
 import termios
 import time
@@ -14,17 +15,32 @@ PATIENCE = 100
 
 FORGOTTEN = re.compile(r"Exception ignored in.*?\nKeyboardInterrupt:? ?\n", re.DOTALL)
 
+# A session's first process takes the terminal, and becomes the program.
+LAUNCHER = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
 
 class Terminal:
     """A program in a session of its own, with a terminal that it is controlled by."""
 
     def __init__(self, *arguments, **environment):
-        self.pid, self._master = pty.fork()
-        if self.pid == 0:
-            environment = {**os.environ, "NO_COLOR": "1", **environment}
-            os.execve(sys.executable, [sys.executable, *arguments], environment)
+        self._master, slave = pty.openpty()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", LAUNCHER, *arguments],
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                start_new_session=True,
+                env={**os.environ, "NO_COLOR": "1", **environment},
+            )
+        finally:
+            os.close(slave)
+        self.pid = self._process.pid
         self.shown = ""
-        self._status = None
 
     def take(self, words):
         """Reads what is shown until `words` are there, and takes them away."""
@@ -42,7 +58,7 @@ class Terminal:
     def _read_until(self, is_enough):
         while not is_enough():
             readable, _, _ = select.select([self._master], [], [], PATIENCE)
-            assert readable, f"nothing more is shown after:\n{self.shown}"
+            assert readable, f"nothing more is shown after:\n{self.shown}\n{self._states()}"
             try:
                 more = os.read(self._master, 65536)
             except OSError:
@@ -76,9 +92,7 @@ class Terminal:
     def wait(self):
         """Reads all that is shown to the end, and returns the exit code."""
         self._read_until(lambda: False)
-        _, status = os.waitpid(self.pid, 0)
-        self._status = os.waitstatus_to_exitcode(status)
-        return self._status
+        return self._process.wait()
 
     def members(self):
         """The processes of the session that there still are."""
@@ -107,6 +121,20 @@ class Terminal:
                 os.kill(member, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        if self._status is None:
-            os.waitpid(self.pid, 0)
+        self._process.wait()
         os.close(self._master)
+
+    def _states(self):
+        """What the processes of the session are waiting for, for whoever has to find out why."""
+        said = []
+        for member in self.members():
+            for name in ("cmdline", "wchan", "status"):
+                try:
+                    with open(f"/proc/{member}/{name}") as file:
+                        text = file.read().replace("\0", " ")
+                except OSError as error:
+                    text = str(error)
+                wanted = ("State", "SigPnd", "ShdPnd", "SigBlk", "SigCgt")
+                lines = [line for line in text.splitlines() if name != "status" or line.startswith(wanted)]
+                said.append(f"{member} {name}: {' '.join(lines)[:200]}")
+        return "\n".join(said)

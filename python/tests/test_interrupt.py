@@ -1,13 +1,14 @@
 """Ctrl-C: whatever waits ends at once with a KeyboardInterrupt, and nothing is left."""
 
 import os
-import pty
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from terminal import Terminal
 
 WAITS = {
     "lock": "l = m.Lock(); l.acquire(); ready(); l.acquire()",
@@ -129,20 +130,8 @@ if __name__ == "__main__":
 def test_ctrl_c_at_a_terminal(tmp_path, method):
     script = tmp_path / "script.py"
     script.write_text(TERMINAL)
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, str(script), method])
-    shown = b""
-    try:
-        while b"ready" not in shown:
-            shown += os.read(terminal, 1000)
-        os.write(terminal, b"\x03")
-        while True:
-            shown += os.read(terminal, 1000)
-    except OSError:
-        pass  # the end of what a terminal shows
-    finally:
-        _, status = os.waitpid(pid, 0)
-        os.close(terminal)
-    assert b"codes [9, 9]" in shown and b"Traceback" not in shown, shown.decode()
-    assert status == 0
+    with Terminal(str(script), method) as terminal:
+        terminal.take("ready\n")
+        terminal.interrupt()
+        assert terminal.wait() == 0, terminal.shown
+        assert terminal.shown == "codes [9, 9]\n"
