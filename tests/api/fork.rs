@@ -13,6 +13,7 @@ tests!(
     children_of_a_fork,
     forks_of_a_fork,
     pipes,
+    pipes_of_the_dead,
     shared_memory,
     waiting_and_ending,
     from_a_child,
@@ -64,6 +65,10 @@ fn shared_memory() {
 
 fn pipes() {
     scenario("pipes");
+}
+
+fn pipes_of_the_dead() {
+    scenario("pipes_of_the_dead");
 }
 
 fn waiting_and_ending() {

@@ -9,6 +9,7 @@ for_each_method!(
     no_descriptor_at_any_step_of_a_start,
     no_descriptor_at_any_step_of_the_first_start,
     no_descriptor_for_a_pipe_or_a_message,
+    no_descriptor_for_one_of_two_who_wait,
     no_process_at_any_step_of_the_first_start,
     no_process_after_some,
 );
@@ -26,6 +27,10 @@ fn no_descriptor_at_any_step_of_the_first_start(method: StartMethod) {
 
 fn no_descriptor_for_a_pipe_or_a_message(method: StartMethod) {
     program!("limits").arg("files_of_pipes").arg(method_name(method)).succeed();
+}
+
+fn no_descriptor_for_one_of_two_who_wait(method: StartMethod) {
+    program!("limits").arg("files_of_two_who_wait").arg(method_name(method)).succeed();
 }
 
 /// Runs a scenario as a user who has no other process; root itself is not limited.

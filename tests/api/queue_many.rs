@@ -1,11 +1,14 @@
 //! Queues: several messages at once.
 
-use procession::{Lock, Process, Queue, StartMethod};
+use std::time::Duration;
+
+use procession::{GetTimeoutError, Lock, Process, PutTimeoutError, Queue, StartMethod};
 use procession_tests::{for_each_method, start};
 
 for_each_method! {
     each_message_goes_to_one_and_each_writer_is_in_order,
     a_batch_waits_for_room,
+    a_batch_waits_for_a_time,
     one_that_cannot_be_put_is_told_with_how_many_were,
     one_that_is_none_does_not_cost_the_others,
     messages_with_handles_go_between_others,
@@ -66,6 +69,27 @@ fn a_batch_waits_for_room(method: StartMethod) {
     queue.put_many(&[1, 2, 3]).expect("room");
     assert!(queue.is_full());
     assert_eq!(queue.get_many(usize::MAX).expect("three"), [1, 2, 3]);
+}
+
+fn a_batch_waits_for_a_time(method: StartMethod) {
+    const SHORT: Duration = Duration::from_millis(10);
+    let queue = Queue::bounded(3).expect("queue");
+    let error = queue.get_many_timeout(2, SHORT).expect_err("nobody puts");
+    assert!(matches!(error.into_error(), GetTimeoutError::Timeout));
+    let error = queue.put_many_timeout(&[1, 2, 3, 4], SHORT).expect_err("nobody gets");
+    assert_eq!(error.put(), 3);
+    assert!(matches!(error.into_error(), PutTimeoutError::Timeout));
+    assert_eq!(queue.get_many_timeout(9, SHORT).expect("they are there"), [1, 2, 3]);
+    let gets = |queue: Queue<u32>| (0..20).map(|_| queue.get().expect("one comes")).collect();
+    let child = start(Process::<Vec<u32>>::new(gets, (queue.clone(),)), method);
+    let all: Vec<_> = (0..20).collect();
+    queue.put_many_timeout(&all, Duration::MAX).expect("the child makes room");
+    assert_eq!(child.join().expect("it returns"), all);
+    queue.close();
+    let error = queue.put_many_timeout(&[1], SHORT).expect_err("it is closed");
+    assert!(matches!(error.into_error(), PutTimeoutError::Closed));
+    let error = queue.get_many_timeout(1, SHORT).expect_err("it is closed");
+    assert!(matches!(error.into_error(), GetTimeoutError::Closed));
 }
 
 fn one_that_cannot_be_put_is_told_with_how_many_were(method: StartMethod) {

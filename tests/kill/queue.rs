@@ -10,6 +10,7 @@ for_each_method! {
     killed_writers_and_readers_tear_nothing_and_take_nothing_twice,
     a_reader_killed_at_any_point_leaves_room,
     a_writer_killed_at_any_point_is_seen_by_who_waits,
+    a_message_of_a_dead_writer_is_done_when_it_is,
 }
 
 /// A message that shows where it comes from, and whether it is whole.
@@ -146,6 +147,20 @@ fn a_reader_killed_at_any_point_leaves_room(method: StartMethod) {
         assert_eq!(queue.get().expect("it is there"), 2, "{point}");
         assert_eq!(queue.len(), 0, "{point}");
     }
+}
+
+fn a_message_of_a_dead_writer_is_done_when_it_is(method: StartMethod) {
+    let queue = Queue::bounded(3).expect("queue");
+    die_at("ring.write.committed", &queue, method);
+    assert_eq!(queue.get().expect("it is there"), 1);
+    // Its writer has not counted it.
+    queue.task_done().expect("it was put and taken");
+    assert!(queue.task_done().is_err(), "there was one");
+    queue.join().expect("all is done");
+    queue.put(&2).expect("it is open");
+    assert_eq!(queue.get().expect("it is there"), 2);
+    queue.task_done().expect("it was put and taken");
+    queue.join().expect("all is done");
 }
 
 fn a_writer_killed_at_any_point_is_seen_by_who_waits(method: StartMethod) {

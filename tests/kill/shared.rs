@@ -19,6 +19,8 @@ tests! {
     a_death_at_every_point_leaves_the_others_going,
     a_death_at_any_moment_leaves_the_others_going,
     memory_of_a_killed_program_is_found_by_its_name,
+    one_that_dies_while_it_leaves_wakes_who_waits,
+    a_copy_that_dies_in_the_middle_wakes_who_waits,
 }
 
 const PERMITS: usize = 2;
@@ -317,6 +319,79 @@ fn a_death_at_any_moment_leaves_the_others_going() {
             assert!(child.join().is_err());
         }
         assert_whole(&objects);
+    }
+}
+
+/// Has the others sleep, as far as that can be seen from here.
+fn let_them_sleep() {
+    thread::sleep(Duration::from_millis(30));
+}
+
+/// In a child: leaves the lock that it holds, and is killed when it has freed its place.
+fn leave_with(lock: Lock, held: Event, go_on: Event) {
+    std::mem::forget(lock.acquire());
+    held.set();
+    go_on.wait();
+    // One of the others may be swept up after first, and then nobody has left.
+    drop(lock);
+}
+
+fn one_that_dies_while_it_leaves_wakes_who_waits() {
+    let (lock, held, go_on) =
+        (Lock::new().expect("lock"), Event::new().expect("event"), Event::new().expect("event"));
+    let process = Process::new(leave_with, (lock.clone(), held.clone(), go_on.clone()));
+    let victim = process.env("PROCESSION_CRASH_POINT", "segment.sweep.freed");
+    let victim = victim.daemon(true).start().expect("it starts");
+    held.wait();
+    thread::scope(|scope| {
+        // Without a time limit: at its end, the waiter would see for itself.
+        let waiter = scope.spawn(|| drop(lock.acquire()));
+        let_them_sleep();
+        go_on.set();
+        let joined = victim.join();
+        assert!(matches!(joined, Err(JoinError::Signaled { signal: 9, .. })), "{joined:?}");
+        waiter.join().expect("it is woken");
+    });
+}
+
+/// In a child: a forked copy of it changes something, and is killed before it wakes who waits for
+/// that. The child itself lives on, so that its own death wakes nobody.
+fn have_a_copy_change(what: String, objects: Objects, go_on: Event) {
+    let code = raw::in_forked_copy(|| {
+        match &*what {
+            "event.set.flagged" => objects.event.set(),
+            "queue.close.closed" => objects.queue.close(),
+            "condition.notify.counted" => objects.condition.notify(1),
+            other => panic!("{other} is none of these"),
+        }
+        0
+    });
+    assert_eq!(code.expect("it forks"), -libc::SIGKILL);
+    go_on.wait();
+}
+
+fn a_copy_that_dies_in_the_middle_wakes_who_waits() {
+    for point in ["event.set.flagged", "queue.close.closed", "condition.notify.counted"] {
+        let (objects, go_on) = (Objects::new(), Event::new().expect("event"));
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| match point {
+                "event.set.flagged" => objects.event.wait(),
+                "queue.close.closed" => {
+                    assert!(matches!(objects.queue.get(), Err(GetError::Closed)));
+                }
+                _ => {
+                    let guard = objects.condition.acquire().expect("nobody has died with it");
+                    drop(objects.condition.wait(guard).expect("nor now"));
+                }
+            });
+            let_them_sleep();
+            let arguments = (point.to_owned(), objects.clone(), go_on.clone());
+            let process = Process::new(have_a_copy_change, arguments).daemon(true);
+            let child = process.env("PROCESSION_CRASH_POINT", point).start().expect("it starts");
+            waiter.join().expect("it is woken");
+            go_on.set();
+            child.join().expect("it has seen its copy die");
+        });
     }
 }
 

@@ -196,7 +196,8 @@ impl Pool {
     }
 
     fn width(&self) -> usize {
-        self.there().map_or(1, |(pool, _)| pool.width())
+        // In a forked copy the engine's locks may be held by a thread that is not there.
+        self.there().filter(|(pool, _)| pool.is_ours()).map_or(1, |(pool, _)| pool.width())
     }
 
     fn close(&self) {

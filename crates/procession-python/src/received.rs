@@ -9,7 +9,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyOSError};
@@ -88,9 +88,18 @@ pub(crate) struct Received {
 
 static ROOM: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
+/// None while another thread has it: that may be one that a forked copy has not.
+fn kept() -> Option<MutexGuard<'static, Vec<Vec<u8>>>> {
+    match ROOM.try_lock() {
+        Ok(room) => Some(room),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 /// Room for a message of about `length`, which another one has had if there is any.
 pub(crate) fn room(length: usize) -> Vec<u8> {
-    let mut room = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut room) = kept() else { return Vec::new() };
     let fits = |(_, bytes): &(usize, &Vec<u8>)| bytes.capacity() >= length;
     let best = room.iter().enumerate().filter(fits).min_by_key(|(_, bytes)| bytes.capacity());
     let best = best.map(|(index, _)| index);
@@ -99,7 +108,7 @@ pub(crate) fn room(length: usize) -> Vec<u8> {
 
 /// Keeps room for other messages, if it is not too much altogether.
 pub(crate) fn keep(bytes: Vec<u8>) {
-    let mut room = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut room) = kept() else { return };
     let kept: usize = room.iter().map(Vec::capacity).sum();
     if kept + bytes.capacity() <= KEPT {
         room.push(bytes);

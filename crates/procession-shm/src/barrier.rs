@@ -316,6 +316,7 @@ impl Barrier {
 
     /// Breaks the barrier for all who wait and all who come, until it is reset.
     pub fn abort(&self) {
+        self.0.core.attend();
         let state = self.0.body().state.load(Ordering::Acquire);
         self.break_generation(generation(state));
     }
@@ -323,6 +324,7 @@ impl Barrier {
     /// Begins anew; who waits gets an error.
     pub fn reset(&self) {
         let words = self.0.body();
+        self.0.core.attend();
         let reset = |state| Some(next(state, true));
         // It always changes.
         let _ = words.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, reset);

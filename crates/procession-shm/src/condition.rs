@@ -181,6 +181,7 @@ impl Condition {
 
     /// Wakes at most `count` of those who wait.
     pub fn notify(&self, count: usize) {
+        self.0.core.attend();
         self.0.body().waiters.notify(count);
     }
 }
@@ -221,6 +222,7 @@ impl Waiters {
 
     /// Wakes at most `count` of those who wait.
     pub fn notify(&self, count: usize) {
+        self.0.core.attend();
         self.0.body().notify(count);
     }
 

@@ -64,6 +64,7 @@ impl Event {
     /// Sets it and wakes everybody who waits.
     pub fn set(&self) {
         let Words { word, gate } = self.0.body();
+        self.0.core.attend();
         let set =
             |word: u32| Some(if word & SET == 0 { word.wrapping_add(COUNT) | SET } else { word });
         // ORDERING: Release pairs with the Acquire of who waits: what was done before is seen, also

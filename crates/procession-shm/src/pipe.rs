@@ -305,8 +305,12 @@ impl End {
                 return Ok(Some(Err(SendError::Closed)));
             }
             Ok(self.try_send(parts, handles, deadline).transpose())
-        });
-        sent?.unwrap_or(Err(SendError::Full))
+        })?;
+        if matches!(sent, Some(Err(_))) {
+            // It may have been woken for room that it leaves to others.
+            words.room_gate().open(1);
+        }
+        sent.unwrap_or(Err(SendError::Full))
     }
 
     /// One attempt: `None` when there is no room, or no turn until `deadline`.
@@ -371,11 +375,16 @@ impl End {
             return Ok(received);
         }
         if !wait {
-            if self.is_gone() {
+            return Err(if self.is_gone() {
                 // It may have been sent since, before the end.
-                return self.try_receive(&copy, turn_until)?.ok_or(ReceiveError::Closed);
-            }
-            return Err(ReceiveError::Empty);
+                match self.try_receive(&copy, turn_until)? {
+                    Some(received) => return Ok(received),
+                    None if self.incoming().words.is_empty() => ReceiveError::Closed,
+                    None => ReceiveError::Empty,
+                }
+            } else {
+                ReceiveError::Empty
+            });
         }
         let gate = self.incoming().words.message_gate();
         let received = self.block(gate, deadline, |attempt| {
@@ -386,12 +395,18 @@ impl End {
                 self.throw_packets_away();
                 if self.is_gone_to_sleep() {
                     let last = self.try_receive(&copy, deadline).transpose();
-                    return Ok(Some(last.unwrap_or(Err(ReceiveError::Closed))));
+                    // Without a turn, as another takes its own, there may be something all the same.
+                    let is_over = last.is_none() && self.incoming().words.is_empty();
+                    return Ok(if is_over { Some(Err(ReceiveError::Closed)) } else { last });
                 }
             }
             Ok(None)
-        });
-        received?.unwrap_or(Err(ReceiveError::Empty))
+        })?;
+        if matches!(received, Some(Err(ReceiveError::Io(_)))) {
+            // It may have been woken for a message that it leaves to others.
+            gate.open(1);
+        }
+        received.unwrap_or(Err(ReceiveError::Empty))
     }
 
     /// One attempt: `None` when no message is there, or no turn comes until `deadline`.

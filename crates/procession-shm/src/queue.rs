@@ -35,11 +35,12 @@
 //! | killed | survivors see | who repairs |
 //! |---|---|---|
 //! | writer, before its message is committed | nothing; perhaps a packet of handles that no message names | the next reader of handles throws it away, or a writer for which the wire is full |
-//! | writer, before `puts` | a message, and a count that is one behind | the next writer, which is told by the lock |
+//! | writer, before `puts` | a message, and a count that is one behind | the next writer, which is told by the lock; until then `gets` says so, once it is taken |
 //! | writer, before the gate | a message, and sleeping readers | the sweep opens the gates and rings the bell |
 //! | reader, before it has copied all | the message | – |
 //! | reader, between `gets` and the ring | the message, and a count that is one ahead | the next reader, which is told by the lock |
 //! | reader, after that | nothing: the message died with it; what it had `taken` is lost | the sweep tells who joins |
+//! | one who joins, when it has been told of losses | all done: it has taken the news with it | the sweep opens the gate |
 //! | poller, before it looks | a silent bell | the sweep rings it |
 
 use std::io;
@@ -531,7 +532,8 @@ impl Queue {
         let ticket = bytes.first_chunk::<8>().copied().ok_or(GetError::Garbage)?;
         bytes.drain(..8);
         let wanted = u64::from_ne_bytes(ticket);
-        loop {
+        // Others do not send as many while the lock is held, unless they are hostile.
+        for _ in 0..MOST_PACKETS {
             let mut found = [0; 8];
             handles.clear();
             match self.packets_out.peek(&mut found, &mut handles) {
@@ -553,6 +555,7 @@ impl Queue {
                 Err(_) => return Err(GetError::Garbage),
             }
         }
+        Err(GetError::Garbage)
     }
 
     /// After a writer's death: as many were put as the last message says.
@@ -603,6 +606,7 @@ impl Queue {
     /// Closes the queue: nothing more can be put, what is there can be got.
     pub fn close(&self) {
         let words = self.segment.body();
+        self.segment.core.attend();
         words.closed.store(1, Ordering::Release);
         // CRASH (queue.close.closed): others sleep; the sweep opens the gates.
         crash_point!("queue.close.closed");
@@ -643,12 +647,13 @@ impl Queue {
     #[must_use]
     pub fn task_done(&self) -> bool {
         let words = self.segment.body();
-        let puts = words.puts.load(Ordering::Acquire);
+        let me = self.segment.core.me();
+        let puts = self.ever_put();
         let more = |done: u64| (done < puts).then_some(done.wrapping_add(1));
         let done = words.done.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
         let Ok(before) = done else { return false };
         let mut was_last = before.wrapping_add(1) >= puts;
-        if let Ok(me) = self.segment.core.me() {
+        if let Ok(me) = me {
             let taken = &words.taken[place_of(me)];
             // One that another process has taken is done all the same.
             taken.less(me);
@@ -669,7 +674,7 @@ impl Queue {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let joined = block(core, &words.joiners, deadline, |_| {
             // In this order: what is put or done meanwhile is not taken for lost.
-            let puts = words.puts.load(Ordering::Acquire);
+            let puts = self.ever_put();
             let is_over = self.is_empty() && self.nobody_has_taken();
             let done = words.done.load(Ordering::Acquire);
             let Some(lost) = puts.checked_sub(done).filter(|lost| *lost > 0) else {
@@ -688,6 +693,14 @@ impl Queue {
             words.joiners.open_all();
         }
         Ok(joined.unwrap_or(Err(Unfinished::TimedOut)))
+    }
+
+    /// Returns how many messages were put from the beginning.
+    fn ever_put(&self) -> u64 {
+        let words = self.segment.body();
+        // A writer that has died has perhaps not counted its last one, which may be taken already.
+        let gets = words.gets.load(Ordering::Acquire);
+        words.puts.load(Ordering::Acquire).max(gets)
     }
 
     /// Tells whether no process that still takes part has taken a message and not marked it.

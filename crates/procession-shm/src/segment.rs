@@ -34,7 +34,7 @@ use crate::atomic::{AtomicU32, AtomicU64, Ordering, Zeros};
 use crate::os::process::{self, current_pid};
 use crate::os::ready::Bell;
 use crate::os::shared::{self, Mapping};
-use crate::os::{BorrowedHandle, Handle, borrow, runtime};
+use crate::os::{BorrowedHandle, Handle, borrow, crash_point, runtime};
 use crate::roster::{JoinFailed, Number, PLACES, Participant, Roster};
 #[cfg(not(loom))]
 use crate::watch::Line;
@@ -435,6 +435,15 @@ impl Core {
         Ok(())
     }
 
+    /// Makes sure that this process takes part, before it changes what others sleep for: should it die
+    /// before it has woken them, they are watching it.
+    ///
+    /// A forked copy does not take part in what it has inherited until it uses that.
+    pub(crate) fn attend(self: &Arc<Self>) {
+        // If it cannot, a death in the next instants goes unnoticed. The change is worth more.
+        let _ = self.me();
+    }
+
     /// Tells whether somebody has this number, as far as is known.
     pub(crate) fn takes_part(&self, number: Number) -> bool {
         self.roster().find(number).is_some()
@@ -478,6 +487,13 @@ impl Watched for Core {
 
     fn sweep(&self, dead: Participant) {
         (self.sweep)(self, dead);
+        // CRASH (segment.sweep.freed): others sleep. They watch this process, and look again when it
+        // is dead, also if the place that it has freed was its own.
+        crash_point!("segment.sweep.freed");
+        self.wake_all();
+    }
+
+    fn wake(&self) {
         self.wake_all();
     }
 }

@@ -23,6 +23,7 @@
 //!
 //! A dead owner's blocks stay readable until the last handle on the store is closed.
 
+use std::collections::HashMap;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -82,6 +83,8 @@ pub struct Block {
 struct Blocks {
     /// No block from here on was ever used.
     end: u64,
+    /// How many bytes of a block have memory, by where it begins.
+    backed: HashMap<u64, u64>,
     /// Free blocks with memory, by how often the smallest was doubled.
     warm: [Vec<u64>; CLASSES],
     /// Free blocks without.
@@ -156,30 +159,28 @@ impl Store {
         let too_long = || io::Error::from(io::ErrorKind::OutOfMemory);
         let (size, class) = size_of(length).ok_or_else(too_long)?;
         let mut blocks = self.blocks();
-        if let Some(offset) = blocks.warm[class].pop() {
+        let offset = if let Some(offset) = blocks.warm[class].pop() {
             blocks.warm_bytes -= size;
-            return Ok(offset);
-        }
-        if let Some((offset, _)) = blocks.long.take_if(|(_, known)| *known == class) {
-            return Ok(offset);
-        }
-        let (offset, is_new) = match blocks.cold[class].pop() {
-            Some(offset) => (offset, false),
-            None => (blocks.end, true),
+            offset
+        } else if let Some((offset, _)) = blocks.long.take_if(|(_, known)| *known == class) {
+            offset
+        } else if let Some(offset) = blocks.cold[class].pop() {
+            offset
+        } else {
+            let end = blocks.end.checked_add(size).filter(|end| *end <= self.memory.length);
+            std::mem::replace(&mut blocks.end, end.ok_or_else(too_long)?)
         };
-        if is_new {
-            let end = offset.checked_add(size).filter(|end| *end <= self.memory.length);
-            blocks.end = end.ok_or_else(too_long)?;
-        }
-        drop(blocks);
         // Only as much as is needed: the rest of a long block may never be.
-        let needed = usize::try_from(length).map_err(|_| too_long())?;
-        let start = usize::try_from(offset).map_err(|_| too_long())?;
-        if needed > 0
-            && let Err(error) = shared::back(self.handle(), start, needed)
-        {
-            self.blocks().cold[class].push(offset);
-            return Err(error);
+        let backed = blocks.backed.get(&offset).copied().unwrap_or(0);
+        drop(blocks);
+        if length > backed {
+            let start = usize::try_from(offset + backed).map_err(|_| too_long())?;
+            let more = usize::try_from(length - backed).map_err(|_| too_long())?;
+            if let Err(error) = shared::back(self.handle(), start, more) {
+                self.cool(offset, size, class);
+                return Err(error);
+            }
+            self.blocks().backed.insert(offset, length);
         }
         Ok(offset)
     }
@@ -198,12 +199,18 @@ impl Store {
             return;
         }
         drop(blocks);
-        let range = (usize::try_from(block.offset), usize::try_from(size));
-        if let (Ok(offset), Ok(size)) = range {
+        self.cool(block.offset, size, class);
+    }
+
+    /// Frees a block without its memory.
+    fn cool(&self, offset: u64, size: u64, class: usize) {
+        if let (Ok(offset), Ok(size)) = (usize::try_from(offset), usize::try_from(size)) {
             // If the system refuses, the memory stays with us: nothing is lost but that.
             let _ = shared::give_back(self.handle(), offset, size);
         }
-        self.blocks().cold[class].push(block.offset);
+        let mut blocks = self.blocks();
+        blocks.backed.remove(&offset);
+        blocks.cold[class].push(offset);
     }
 }
 
@@ -357,6 +364,22 @@ mod tests {
             buffer.clear();
             reader.read(block, &mut buffer).expect("read");
             assert!(buffer == bytes, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_used_again_has_all_of_its_memory() {
+        let store = Store::new().expect("a store");
+        for (short, long) in [((1 << 20) + 1, 2 << 20), ((16 << 20) + 1, 32 << 20)] {
+            let before = shared::backed(store.handle()).expect("stat");
+            let first = store.put(&[&vec![1; short]]).expect("put");
+            store.free(first);
+            assert_eq!(store.allocate(long).expect("room"), first.offset);
+            // Nobody has touched it yet.
+            let backed = shared::backed(store.handle()).expect("stat") - before;
+            assert!(backed >= long, "{backed} of {long}");
+            store.free(Block { offset: first.offset, length: long });
+            assert_eq!(store.allocate(short as u64).expect("room"), first.offset);
         }
     }
 

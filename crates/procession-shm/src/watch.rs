@@ -20,8 +20,11 @@ pub(crate) trait Watched: Send + Sync {
     /// Who takes part.
     fn roster(&self) -> &Roster;
 
-    /// Takes a dead participant out of everything.
+    /// Takes a dead participant out of everything, and wakes everybody.
     fn sweep(&self, dead: Participant);
+
+    /// Wakes everybody, to look again.
+    fn wake(&self);
 }
 
 /// Something whose other end hangs up when nobody has it any more.
@@ -174,8 +177,11 @@ impl Watcher {
                     self.set.remove(dead.process.handle());
                     for (segment, number) in dead.segments {
                         let Some(segment) = segment.upgrade() else { continue };
-                        if let Some(participant) = segment.roster().find(number) {
-                            segment.sweep(participant);
+                        match segment.roster().find(number) {
+                            Some(participant) => segment.sweep(participant),
+                            // It has left. Perhaps that was the last that it did, and it has told
+                            // nobody.
+                            None => segment.wake(),
                         }
                     }
                 }
@@ -267,6 +273,8 @@ mod tests {
             self.roster.free(dead.number);
             self.swept.fetch_add(1, Ordering::Relaxed);
         }
+
+        fn wake(&self) {}
     }
 
     fn shared() -> Arc<Shared> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use procession::{
-    Child, JoinError, Process, RLock, Receiver, RecvError, StartError, StartMethod,
+    Child, JoinError, Process, RLock, Receiver, RecvError, SendError, StartError, StartMethod,
     active_children, current_process, parent_process, pipe, simplex, spawn, wait,
 };
 use procession_tests::{METHODS, join, proc, raw, sleep_long};
@@ -25,6 +25,7 @@ pub(crate) fn run(scenario: &str, rest: &[String]) -> Option<ExitCode> {
         "children" => children(),
         "forks" => forks(),
         "pipes" => pipes(),
+        "pipes_of_the_dead" => pipes_of_the_dead(),
         "shared" => shared(),
         "waiting" => waiting(),
         "from_child" => from_child(crate::method(rest)),
@@ -184,6 +185,26 @@ fn pipes() {
     // The copy has a copy of both ends; when it is gone and ours is dropped, none is left.
     drop(theirs);
     assert!(matches!(ours.recv(), Err(RecvError::Closed)));
+}
+
+/// Who only sends is told of the end, by the copy's own watch.
+fn pipes_of_the_dead() {
+    let (rx, tx) = simplex::<u64>().expect("pipe");
+    let (until, says) = simplex::<()>().expect("pipe");
+    let reads_nothing = |_rx: Receiver<u64>| sleep_long();
+    let reader = spawn(reads_nothing, (rx,)).expect("start");
+    // So many that the original is told of the end, and asks no more.
+    for number in 0..100 {
+        tx.send(&number).expect("somebody may read it");
+    }
+    let child = fork(|| {
+        until.recv().expect("the original says when");
+        matches!(tx.send(&100), Err(SendError::Closed))
+    });
+    reader.kill().expect("it is ours");
+    reader.wait().expect("it ends");
+    says.send(&()).expect("it waits");
+    assert!(child.join().expect("join"), "nobody will ever read it");
 }
 
 fn shared() {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use procession::{
     Child, Process, Receiver, RecvError, Sender, StartError, StartMethod, active_children, pipe,
@@ -19,6 +20,7 @@ pub(crate) fn run(scenario: &str, rest: &[String]) -> Option<ExitCode> {
         "files" => files(method),
         "files_at_first" => files_at_first(method, number()),
         "files_of_pipes" => files_of_pipes(method),
+        "files_of_two_who_wait" => files_of_two_who_wait(method),
         "processes_at_first" => processes_at_first(method, number()),
         "processes" => processes(method, number()),
         _ => return None,
@@ -168,6 +170,39 @@ fn files_of_pipes(method: StartMethod) {
         assert_eq!(rx.recv().expect("there is room").len(), 2);
     }
     assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+}
+
+/// Of two that wait for a message one is woken. It cannot take it, so the other is woken as well.
+fn files_of_two_who_wait(method: StartMethod) {
+    let sends = |tx: Sender<Sender<u8>>, until: Receiver<()>| {
+        let (_rx, end) = simplex::<u8>().expect("pipe");
+        until.recv().expect("the parent says when");
+        tx.send(&end).expect("the parent reads");
+        assert!(until.recv().is_err());
+    };
+    let (rx, tx) = simplex().expect("pipe");
+    let (until, says) = simplex().expect("pipe");
+    let child = start(Process::new(sends, (tx, until)), method);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let _filled = fill();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (sender, rx) = (sender.clone(), &rx);
+            scope.spawn(move || sender.send(rx.recv().err()));
+        }
+        // Long enough for both to sleep, most of the time.
+        std::thread::sleep(Duration::from_millis(50));
+        let told = with_free(0, || {
+            says.send(&()).expect("it waits");
+            [(); 2].map(|()| receiver.recv_timeout(Duration::from_secs(20)))
+        });
+        // Ends the wait of who was not told.
+        drop(says);
+        let is_told = |told: &Result<_, _>| matches!(told, Ok(Some(RecvError::Io(_))));
+        assert!(told.iter().all(is_told), "{told:?}");
+    });
+    child.join().expect("it ends");
+    assert!(rx.recv().is_ok(), "it is still there");
 }
 
 /// How many processes and threads this user has.

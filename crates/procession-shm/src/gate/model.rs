@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::atomic::AtomicU64;
-use crate::model::{check, check_all, expect_failure};
+use crate::model::{check_all, expect_failure};
 
 fn sleep_until(gate: &Gate, changes: &AtomicU64, expected: u64) {
     while changes.load(Ordering::Relaxed) < expected {

@@ -91,8 +91,9 @@ fn bury(pid: u32) {
         let Some(segment) = watch.segment.upgrade() else { continue };
         unharmed(|| {
             in_process(watch.watcher, || {
-                if let Some(participant) = segment.roster().find(watch.number) {
-                    segment.sweep(participant);
+                match segment.roster().find(watch.number) {
+                    Some(participant) => segment.sweep(participant),
+                    None => segment.wake(),
                 }
             });
         });

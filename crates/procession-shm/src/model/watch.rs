@@ -13,6 +13,9 @@ pub(crate) trait Watched: Send + Sync {
 
     /// Takes a dead participant out of everything.
     fn sweep(&self, dead: Participant);
+
+    /// Wakes everybody.
+    fn wake(&self);
 }
 
 /// The watcher of a process.

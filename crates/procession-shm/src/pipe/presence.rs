@@ -85,13 +85,17 @@ impl End {
         if self.0.gone.load(Ordering::Acquire) {
             return true;
         }
-        if sends >= ASKED && self.0.deaths.load(Ordering::Relaxed) == deaths && !self.is_hinted() {
+        // A forked copy of this process is not told of what this one watches.
+        let is_told = sends >= ASKED && self.is_watched();
+        if is_told && self.0.deaths.load(Ordering::Relaxed) == deaths && !self.is_hinted() {
             return false;
         }
         self.0.deaths.store(deaths, Ordering::Relaxed);
         // From then on, this process is told. If it cannot be, it goes on asking.
-        if sends < ASKED && (sends + 1 < ASKED || self.watch().is_ok()) {
+        if sends + 1 < ASKED {
             self.0.sends.store(sends + 1, Ordering::Relaxed);
+        } else if self.watch().is_ok() {
+            self.0.sends.store(ASKED, Ordering::Relaxed);
         }
         self.is_gone()
     }

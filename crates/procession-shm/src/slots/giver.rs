@@ -310,7 +310,8 @@ impl Giver {
     /// How many pieces were ever answered, as the takers say.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.words().count.0.load(Ordering::Relaxed)
+        // ORDERING: Acquire pairs with the Release in `Answer::finish`.
+        self.words().count.0.load(Ordering::Acquire)
     }
 
     /// Waits until takers have answered `more` pieces since `count` was read, or one and nothing is

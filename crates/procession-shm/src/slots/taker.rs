@@ -305,7 +305,9 @@ impl Answer<'_> {
         // CRASH (slots.answered): the giver finds it among the slots of the dead lane.
         crash_point!("slots.answered");
         self.shared.mark_changed(self.slot);
-        let count = words.count.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        // ORDERING: Release pairs with the Acquire in `Giver::count`: who has counted this piece sees
+        // that its slot has changed, and does not wait for one more.
+        let count = words.count.0.fetch_add(1, Ordering::Release).wrapping_add(1);
         // CRASH (slots.counted): whoever tells the giver of the death wakes it.
         crash_point!("slots.counted");
         // ORDERING: SeqCst pairs with the fence in `Giver::wait`.

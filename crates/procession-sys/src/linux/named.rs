@@ -180,6 +180,7 @@ pub fn write(memory: impl AsFd, offset: usize, bytes: &[u8]) -> io::Result<usize
     let bytes = &bytes[..bytes.len().min(room)];
     while done < bytes.len() {
         match rustix::io::pwrite(&memory, &bytes[done..], (offset + done) as u64) {
+            Ok(0) => break,
             Ok(count) => done += count,
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -4,7 +4,7 @@
 //! large pieces back to the system when they are freed. So what carries long values is kept, up to a
 //! limit.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// What is worth keeping, and how much of it all together is.
 const LARGE: usize = 64 << 10;
@@ -14,13 +14,18 @@ const LONG: std::ops::RangeInclusive<usize> = 16 << 20..=256 << 20;
 
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-fn spare() -> MutexGuard<'static, Vec<Vec<u8>>> {
-    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+/// None while another thread has them: that may be one that a forked copy has not.
+fn spare() -> Option<MutexGuard<'static, Vec<Vec<u8>>>> {
+    match SPARE.try_lock() {
+        Ok(spare) => Some(spare),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// An empty buffer: a large one if there is one to spare.
 pub(super) fn take() -> Vec<u8> {
-    spare().pop().unwrap_or_default()
+    spare().and_then(|mut spare| spare.pop()).unwrap_or_default()
 }
 
 /// Keeps a buffer that is not needed any more, if it is worth it.
@@ -28,7 +33,7 @@ pub(super) fn give(mut buffer: Vec<u8>) {
     if buffer.capacity() < LARGE {
         return;
     }
-    let mut spare = spare();
+    let Some(mut spare) = spare() else { return };
     let (long, others): (Vec<usize>, Vec<usize>) =
         spare.iter().map(Vec::capacity).partition(|capacity| LONG.contains(capacity));
     let is_kept = if LONG.contains(&buffer.capacity()) {
@@ -53,7 +58,7 @@ mod tests {
             give(Vec::with_capacity(10 << 20));
             give(Vec::with_capacity(20 << 20));
         }
-        let kept: usize = spare().iter().map(Vec::capacity).sum();
+        let kept: usize = spare().expect("alone").iter().map(Vec::capacity).sum();
         assert!((30 << 20..=KEPT + (20 << 20)).contains(&kept), "{kept}");
         assert!(take().capacity() >= LARGE);
     }

@@ -1,27 +1,31 @@
 //! Several messages at once: one turn at the queue's lock instead of one for each.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::typed::put_error;
-use super::{GetError, PutError, Queue};
-use crate::codec::buffer;
-use crate::codec::{self, Encoded};
+use super::{
+    GetError, GetTimeoutError, PutError, PutTimeoutError, Queue, TryGetError, TryPutError,
+};
+use crate::codec::{self, Encoded, buffer};
+use crate::object::deadline;
 
 /// Messages are put in turns of at most so many bytes and messages, so that others have theirs.
 const TURN_BYTES: usize = 64 << 10;
 const TURN_MESSAGES: usize = 256;
 
-/// Why [`put_many`](Queue::put_many) has not put all.
+/// Why [`put_many`](Queue::put_many) has not put all; with a [`PutTimeoutError`] inside, why
+/// [`put_many_timeout`](Queue::put_many_timeout) has not.
 #[derive(Debug)]
-pub struct PutManyError {
+pub struct PutManyError<E = PutError> {
     put: usize,
-    error: PutError,
+    error: E,
 }
 
-impl PutManyError {
+impl<E> PutManyError<E> {
     /// Returns how many messages were put: the first ones of the slice.
     #[must_use]
     pub fn put(&self) -> usize {
@@ -30,30 +34,31 @@ impl PutManyError {
 
     /// Returns why the next one was not.
     #[must_use]
-    pub fn into_error(self) -> PutError {
+    pub fn into_error(self) -> E {
         self.error
     }
 }
 
-impl fmt::Display for PutManyError {
+impl<E: fmt::Display> fmt::Display for PutManyError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "after {} messages that were put: {}", self.put, self.error)
     }
 }
 
-impl std::error::Error for PutManyError {
+impl<E: std::error::Error + 'static> std::error::Error for PutManyError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }
 }
 
-/// Why [`get_many`](Queue::get_many) failed. What it could get all the same is inside.
-pub struct GetManyError<M> {
+/// Why [`get_many`](Queue::get_many) failed; with a [`GetTimeoutError`] inside, why
+/// [`get_many_timeout`](Queue::get_many_timeout) did. What it could get all the same is inside, too.
+pub struct GetManyError<M, E = GetError> {
     messages: Vec<M>,
-    error: GetError,
+    error: E,
 }
 
-impl<M> GetManyError<M> {
+impl<M, E> GetManyError<M, E> {
     /// Returns the other messages, which were taken and are well.
     #[must_use]
     pub fn into_messages(self) -> Vec<M> {
@@ -62,12 +67,12 @@ impl<M> GetManyError<M> {
 
     /// Returns what was wrong.
     #[must_use]
-    pub fn into_error(self) -> GetError {
+    pub fn into_error(self) -> E {
         self.error
     }
 }
 
-impl<M> fmt::Debug for GetManyError<M> {
+impl<M, E: fmt::Debug> fmt::Debug for GetManyError<M, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let messages = self.messages.len();
         f.debug_struct("GetManyError")
@@ -77,7 +82,7 @@ impl<M> fmt::Debug for GetManyError<M> {
     }
 }
 
-impl<M> fmt::Display for GetManyError<M> {
+impl<M, E: fmt::Display> fmt::Display for GetManyError<M, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.messages.len() {
             0 => self.error.fmt(f),
@@ -86,7 +91,7 @@ impl<M> fmt::Display for GetManyError<M> {
     }
 }
 
-impl<M> std::error::Error for GetManyError<M> {
+impl<M, E: std::error::Error> std::error::Error for GetManyError<M, E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.error)
     }
@@ -118,24 +123,49 @@ impl<M: Serialize> Queue<M> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn put_many(&self, messages: &[M]) -> Result<(), PutManyError> {
+        self.put_many_until(messages, None)
+    }
+
+    /// As [`put_many`](Self::put_many), waiting at most for `timeout` in all if there is no room.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_many`](Self::put_many), and [`Timeout`](PutTimeoutError::Timeout); with how many were
+    /// put before.
+    pub fn put_many_timeout(
+        &self,
+        messages: &[M],
+        timeout: Duration,
+    ) -> Result<(), PutManyError<PutTimeoutError>> {
+        self.put_many_until(messages, deadline(timeout))
+    }
+
+    fn put_many_until<E: From<TryPutError>>(
+        &self,
+        messages: &[M],
+        deadline: Option<Instant>,
+    ) -> Result<(), PutManyError<E>> {
         let (mut bytes, mut ends) = (buffer::take(), Vec::new());
-        let result = self.put_turns(messages, &mut bytes, &mut ends);
+        let result = self.put_turns(messages, deadline, &mut bytes, &mut ends);
         buffer::keep(bytes);
         result
     }
 
-    fn put_turns(
+    fn put_turns<E: From<TryPutError>>(
         &self,
         messages: &[M],
+        deadline: Option<Instant>,
         bytes: &mut Vec<u8>,
         ends: &mut Vec<usize>,
-    ) -> Result<(), PutManyError> {
+    ) -> Result<(), PutManyError<E>> {
+        let failed = |put, error: TryPutError| PutManyError { put, error: error.into() };
         let mut put = 0;
         while let Some(first) = messages.get(put) {
             encode_some(&messages[put..], bytes, ends);
             if ends.is_empty() {
                 // One with handles, or one that has no bytes at all.
-                self.put(first).map_err(|error| PutManyError { put, error })?;
+                let one = self.put_until(first, true, deadline);
+                one.map_err(|error| failed(put, error))?;
                 put += 1;
             }
             let mut done = 0;
@@ -144,10 +174,9 @@ impl<M: Serialize> Queue<M> {
                 if count == 0 {
                     let begin = if done == 0 { 0 } else { ends[done - 1] };
                     let message = &bytes[begin..ends[done]];
-                    let one = self.shared.put(message, &[], true, None);
+                    let one = self.shared.put(message, &[], true, deadline);
                     one.map_err(|error| {
-                        let error = put_error::<M>(error, message.len(), 0).into();
-                        PutManyError { put: put + done, error }
+                        failed(put + done, put_error::<M>(error, message.len(), 0))
                     })?;
                 }
                 done += count.max(1);
@@ -193,15 +222,36 @@ impl<M: DeserializeOwned> Queue<M> {
     ///
     /// As [`get`](Self::get), with the other messages that were taken.
     pub fn get_many(&self, most: usize) -> Result<Vec<M>, GetManyError<M>> {
+        self.get_many_until(most, None)
+    }
+
+    /// As [`get_many`](Self::get_many), waiting at most for `timeout` for the first message.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_many`](Self::get_many), and [`Timeout`](GetTimeoutError::Timeout).
+    pub fn get_many_timeout(
+        &self,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<Vec<M>, GetManyError<M, GetTimeoutError>> {
+        self.get_many_until(most, deadline(timeout))
+    }
+
+    fn get_many_until<E: From<TryGetError>>(
+        &self,
+        most: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<M>, GetManyError<M, E>> {
         let mut messages = Vec::new();
         if most == 0 {
             return Ok(messages);
         }
         let mut failed = None;
-        match self.get() {
+        match self.get_until(true, deadline) {
             Ok(first) => messages.push(first),
-            Err(error @ GetError::Decode(_)) => failed = Some(error),
-            Err(error) => return Err(GetManyError { messages, error }),
+            Err(error @ TryGetError::Decode(_)) => failed = Some(error),
+            Err(error) => return Err(GetManyError { messages, error: error.into() }),
         }
         let (mut bytes, mut ends) = (buffer::take(), Vec::new());
         bytes.clear();
@@ -211,14 +261,14 @@ impl<M: DeserializeOwned> Queue<M> {
         for end in ends {
             match codec::decode(&bytes[begin..end], Vec::new(), "the message") {
                 Ok(message) => messages.push(message),
-                Err(error) => failed = failed.or(Some(GetError::Decode(error))),
+                Err(error) => failed = failed.or(Some(TryGetError::Decode(error))),
             }
             begin = end;
         }
         buffer::keep(bytes);
         match failed {
             None => Ok(messages),
-            Some(error) => Err(GetManyError { messages, error }),
+            Some(error) => Err(GetManyError { messages, error: error.into() }),
         }
     }
 }

@@ -212,7 +212,7 @@ impl<M: Serialize> Queue<M> {
         Ok(self.put_until(message, true, deadline(timeout))?)
     }
 
-    fn put_until(
+    pub(super) fn put_until(
         &self,
         message: &M,
         wait: bool,
@@ -289,7 +289,11 @@ impl<M: DeserializeOwned> Queue<M> {
         Iter(self)
     }
 
-    fn get_until(&self, wait: bool, deadline: Option<Instant>) -> Result<M, TryGetError> {
+    pub(super) fn get_until(
+        &self,
+        wait: bool,
+        deadline: Option<Instant>,
+    ) -> Result<M, TryGetError> {
         let mut bytes = buffer::take();
         let taken = self.shared.get(&mut bytes, wait, deadline);
         let message = taken.map_err(get_error::<M>).and_then(|taken| {

@@ -465,6 +465,10 @@ impl Crew {
             self.members.resize_with(place + 1, || None);
         }
         self.members[place] = Some(member);
+        if self.staying() > self.target {
+            // There are to be fewer since it was begun.
+            self.dismiss(place);
+        }
         hired.on_end(Box::new(move || {
             deaths.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             on_death();
@@ -485,16 +489,26 @@ impl Crew {
     pub(super) fn resize(&mut self, workers: usize) -> Result<(), PoolError> {
         check(workers, self.settings.threads)?;
         self.target = workers;
-        let mut there: Vec<&mut Member> =
-            self.members.iter_mut().flatten().filter(|member| !member.leaving).collect();
-        while there.len() > workers
-            && let Some(member) = there.pop()
-        {
-            member.leaving = true;
-            self.board.giver.dismiss(member.place);
+        for place in (0..self.members.len()).rev() {
+            if self.staying() > workers {
+                self.dismiss(place);
+            }
         }
         (self.on_death)(); // wakes the keeper, which starts those that are too few
         Ok(())
+    }
+
+    /// How many workers are there and shall stay.
+    pub(super) fn staying(&self) -> usize {
+        self.members.iter().flatten().filter(|member| !member.leaving).count()
+    }
+
+    /// Has a worker go after its tasks.
+    fn dismiss(&mut self, place: usize) {
+        if let Some(member) = self.members.get_mut(place).and_then(Option::as_mut) {
+            member.leaving = true;
+            self.board.giver.dismiss(place);
+        }
     }
 
     /// Tells all workers to go: after their tasks, or at once.

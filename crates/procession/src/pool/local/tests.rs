@@ -1,11 +1,13 @@
-//! The end of a backend whose workers are none.
+//! A backend whose workers are none: its end, and how many there are.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use procession_shm::slots::Giver;
+use procession_shm::store::Store;
 use procession_sys::ExitStatus;
 
-use super::{CrewSettings, Ended, Hire, Hired, Local, Seat};
+use super::{Board, Crew, CrewSettings, Ended, Hire, Hired, Local, Seat};
 use crate::pool::backend::{Backend, End, Outcome, Patience, Settled, Work};
 use crate::pool::{PoolError, TaskError};
 
@@ -52,10 +54,28 @@ fn work(number: u64) -> Work {
     }
 }
 
+fn settings(workers: usize) -> CrewSettings {
+    CrewSettings { workers, threads: 1, name: "w".to_owned(), max_tasks: None }
+}
+
+#[test]
+fn who_comes_after_there_are_to_be_fewer_goes() {
+    let (giver, inputs) = (Giver::new().expect("slots"), Store::new().expect("a store"));
+    let board = Arc::new(Board { giver, inputs });
+    let news = Arc::default();
+    let crew = Crew::start(settings(1), Arc::new(Nobody), board, Arc::new(|| {}), news);
+    let mut crew = crew.expect("a crew");
+    crew.resize(2).expect("not too many");
+    let late = crew.recruit().expect("there is one too few").start();
+    crew.resize(1).expect("not too few");
+    crew.enlist(late);
+    assert_eq!(crew.staying(), 1);
+    assert!(crew.recruit().is_err(), "there are enough");
+}
+
 #[test]
 fn what_no_worker_is_left_for_has_an_outcome() {
-    let settings = CrewSettings { workers: 2, threads: 1, name: "w".to_owned(), max_tasks: None };
-    let local = Local::new(settings, Arc::new(Nobody), Box::new(|| {})).expect("a backend");
+    let local = Local::new(settings(2), Arc::new(Nobody), Box::new(|| {})).expect("a backend");
     local.submit(vec![work(3), work(4)]);
     // As when somebody submits while another waits for the end, and the last workers die or leave.
     local.end(End::Finish);
