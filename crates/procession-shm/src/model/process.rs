@@ -90,11 +90,9 @@ fn bury(pid: u32) {
     for watch in watches {
         let Some(segment) = watch.segment.upgrade() else { continue };
         unharmed(|| {
-            in_process(watch.watcher, || {
-                match segment.roster().find(watch.number) {
-                    Some(participant) => segment.sweep(participant),
-                    None => segment.wake(),
-                }
+            in_process(watch.watcher, || match segment.roster().find(watch.number) {
+                Some(participant) => segment.sweep(participant),
+                None => segment.wake(),
             });
         });
     }
