@@ -1,20 +1,29 @@
 #!/usr/bin/env python3
 """Times what Python programs do with processes, for any module like `multiprocessing`.
 
-    python bench.py [--module procession|multiprocessing|billiard|…] [--quick] [FILTER…]
+    python bench.py [--module NAME…] [--peers] [--quick] [--into FILE] [FILTER…]
 
-Each number is the median of several windows. With two modules, `--module a --module b`, their
-windows take turns in one run, and the last column is b's number against a's.
+Each number is the median of several windows. With several modules their windows take turns in one
+run. With two, the last column is the second's number against the first's. `--peers` is all of
+`peers.py` that are installed. `--into README.md` puts the table where that file has its marks.
 """
 
 import argparse
-import importlib
 import os
+import pathlib
+import select
+import signal
 import statistics
+import subprocess
 import sys
 import time
 
+import peers
+
 WINDOWS = 7
+# A window that takes longer is taken for one that hangs.
+PATIENCE = 60
+MARKS = "<!-- bench python -->\n", "<!-- /bench python -->"
 
 
 def nothing():
@@ -185,6 +194,7 @@ def queue_through(sides):
 def pool_apply(module, scale):
     with module.Pool(2) as pool:
         count = 2000 // scale
+        count //= getattr(pool, "few", 1)
         pool.apply(identity, (0,))
 
         def run():
@@ -200,7 +210,7 @@ def pool_map(chunk, count):
         with module.Pool(2) as pool:
             pool.map(identity, range(100))
             while True:
-                items = range(count // scale)
+                items = range(count // scale // (getattr(pool, "few", 1) if chunk == 1 else 1))
                 yield len(items) / timed(lambda: pool.map(identity, items, chunk))
 
     return row
@@ -270,44 +280,126 @@ ROWS = [
 UNITS = {"ms": 1e3, "µs": 1e6, "ns": 1e9, "k/s": 1e-3}
 
 
-def measure(row, modules, scale):
+def serve(module, number, scale):
+    """Measures one row of one module: a window for each line that is read, a number for each said."""
+    row = ROWS[number][2](peers.load(module), scale)
+    said, sys.stdout = sys.stdout, sys.stderr
+    for _ in sys.stdin:
+        try:
+            print(next(row), file=said, flush=True)
+        except AttributeError:
+            return  # what a library does not have is no news
+        except Exception as error:
+            print(f"  {module}: {type(error).__name__}: {error}", file=sys.stderr)
+            return
+    row.close()
+
+
+class Measured:
+    """A row of a module, in a process of its own: none disturbs another's."""
+
+    def __init__(self, module, number, scale):
+        command = [sys.executable, __file__, "--serve", module, str(number), str(scale)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, start_new_session=True
+        )
+        self.module = module
+        self.windows = []
+
+    def measure(self):
+        if self.windows is None:
+            return
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        readable, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        if not readable:
+            print(f"  {self.module}: not done after {PATIENCE} s", file=sys.stderr)
+        said = self.process.stdout.readline() if readable else ""
+        if said:
+            self.windows.append(float(said))
+        else:
+            self.windows = None
+            self.end()
+
+    def end(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+
+def measure(number, modules, scale):
     """The median of the windows of each module, which take turns; None where it cannot be had."""
-    windows = {name: [] for name in modules}
-    running = {name: row(module, scale) for name, module in modules.items()}
+    running = [Measured(module, number, scale) for module in modules]
     for _ in range(3 if scale > 1 else WINDOWS):
-        for name in modules:
-            if windows[name] is not None:
-                try:
-                    windows[name].append(next(running[name]))
-                except Exception as error:
-                    print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
-                    windows[name] = None
-    for rows in running.values():
-        rows.close()
-    return [seen and statistics.median(seen) for seen in windows.values()]
+        for one in running:
+            one.measure()
+    for one in running:
+        one.end()
+    return [one.windows and statistics.median(one.windows) for one in running]
+
+
+def table(modules, rows, scale):
+    """Yields the lines of a table, as they are measured."""
+    two = len(modules) == 2
+    yield f"| | {' | '.join(modules)} |{' × |' if two else ''}"
+    yield "|---|" + "---:|" * (len(modules) + two)
+    for row in rows:
+        name, unit, _ = ROWS[row]
+        numbers = measure(row, modules, scale)
+        if not any(numbers):
+            continue
+        shown = [rounded(n * UNITS[unit]) if n else "–" for n in numbers]
+        ratio = ""
+        if two:
+            ratio = f" {numbers[1] / numbers[0]:.2f}× |" if all(numbers) else " – |"
+        yield f"| {name}, {unit} | {' | '.join(shown)} |{ratio}"
+
+
+def rounded(number):
+    """Three digits that say something."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def put_into(path, text):
+    """Puts a table where a file has marks for it."""
+    begin, end = MARKS
+    file = pathlib.Path(path)
+    before, found, rest = file.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        sys.exit(f"{path} has no place for a table, between {begin.strip()} and {end}")
+    file.write_text(before + begin + text + end + after)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    if sys.argv[1:2] == ["--serve"]:
+        module, number, scale = sys.argv[2:]
+        return serve(module, int(number), int(scale))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--module", action="append", help="what to measure; may be given again")
+    parser.add_argument("--peers", action="store_true", help="measure all that are installed")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter windows")
+    parser.add_argument("--into", metavar="FILE", help="put the table into this file, too")
     parser.add_argument("filter", nargs="*", help="only rows with this in their name")
     arguments = parser.parse_args()
     names = arguments.module or ["multiprocessing", "procession"]
-    modules = {name: importlib.import_module(name) for name in names}
-    print(f"CPython {sys.version.split()[0]}, {os.cpu_count()} CPUs\n")
-    last = " | × |" if len(names) > 1 else " |"
-    print(f"| | {' | '.join(names)}{last}\n|---|" + "---:|" * (len(names) + (len(names) > 1)))
-    for name, unit, row in ROWS:
-        if arguments.filter and not any(word in name for word in arguments.filter):
-            continue
-        numbers = measure(row, modules, 10 if arguments.quick else 1)
-        shown = [f"{n * UNITS[unit]:.3g}" if n is not None else "–" for n in numbers]
-        ratio = ""
-        if len(numbers) > 1:
-            known = None not in (numbers[0], numbers[-1])
-            ratio = f" {numbers[-1] / numbers[0]:.2f}× |" if known else " – |"
-        print(f"| {name}, {unit} | {' | '.join(shown)} |{ratio}", flush=True)
+    if arguments.peers:
+        names = peers.installed()
+    wanted = arguments.filter or [""]
+    rows = [n for n, row in enumerate(ROWS) if any(word in row[0] for word in wanted)]
+    lines = [f"CPython {sys.version.split()[0]}, {os.cpu_count()} CPUs, {os.uname().release}", ""]
+    print(*lines, sep="\n")
+    for line in table(names, rows, 10 if arguments.quick else 1):
+        print(line, flush=True)
+        lines.append(line)
+    if arguments.into:
+        put_into(arguments.into, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,49 @@
-//! What it costs to take what nobody else wants, and to give it up.
+//! Locks and their kin: alone, by turns, and when several want one at once.
 
 use std::error::Error;
 use std::hint::black_box;
 
-use procession::{Lock, Mutex, RLock, Semaphore};
+use procession::{Condition, Event, Lock, Mutex, RLock, Semaphore};
 
 use crate::measure::Plan;
 use crate::row::{self, ratio, shown};
-use crate::system;
+use crate::{contention, latency, posix};
 
-const ROWS: [(&str, &str); 7] = [
+const ROWS: [(&str, &str); 10] = [
     ("robust", "a robust `pthread_mutex_t` between processes"),
     ("lock", "**procession, `Lock`**"),
     ("rlock", "**procession, `RLock`**"),
     ("mutex", "**procession, `Mutex::<u64>`**"),
     ("semaphore", "**procession, `Semaphore`**"),
+    ("condition", "**procession, `Condition`, with a `notify` for nobody**"),
+    ("pthread_cond", "a robust mutex and a `pthread_cond_t`, with a signal for nobody"),
+    ("event", "**procession, `Event`: `set`, `wait`, `clear`**"),
     ("sem_t", "a `sem_t` between processes (hangs when its holder dies)"),
     ("std", "`std::sync::Mutex` (one process)"),
+];
+
+/// What two processes go by turns with. The first is the base of the ratios.
+const TURNS: [(&str, &str); 6] = [
+    ("futex", "two raw futexes"),
+    ("event", "**procession, two `Event`s**"),
+    ("semaphore", "**procession, two `Semaphore`s**"),
+    ("condition", "**procession, a `Condition`**"),
+    ("sem_t", "two `sem_t`s"),
+    ("pthread_cond", "a robust mutex and a `pthread_cond_t`"),
 ];
 
 /// How many times per measured call.
 const TIMES: usize = 100;
 
-/// Prints the table, and says whether it could be measured.
-pub(crate) fn table(quick: bool) -> bool {
+/// Prints the tables, and says whether they could be measured.
+pub(crate) fn tables(quick: bool) -> bool {
+    let alone = uncontended(quick);
+    let turns = latency::tables(quick, "There and back, without a message", &TURNS);
+    let several = contention::tables(quick);
+    alone && turns && several
+}
+
+fn uncontended(quick: bool) -> bool {
     println!("\n### Take and give up, uncontended\n");
     println!("| | ns | × base |");
     println!("|---|---:|---:|");
@@ -42,8 +62,12 @@ pub(crate) fn table(quick: bool) -> bool {
 pub(crate) fn measure(plan: Plan, what: &str) -> Result<Vec<f64>, Box<dyn Error>> {
     let time = match what {
         "robust" => {
-            let mutex = system::RobustMutex::new()?;
-            plan.nanoseconds(|| (0..TIMES).for_each(|_| mutex.lock_and_unlock()))
+            let mutex = posix::RobustMutex::new()?;
+            let both = || {
+                mutex.lock();
+                mutex.unlock();
+            };
+            plan.nanoseconds(|| (0..TIMES).for_each(|_| both()))
         }
         "lock" => {
             let lock = Lock::new()?;
@@ -62,9 +86,39 @@ pub(crate) fn measure(plan: Plan, what: &str) -> Result<Vec<f64>, Box<dyn Error>
             let semaphore = Semaphore::new(1)?;
             plan.nanoseconds(|| (0..TIMES).for_each(|_| drop(black_box(semaphore.acquire()))))
         }
+        "condition" => {
+            let condition = Condition::new()?;
+            let both = || {
+                let _guard = condition.acquire();
+                condition.notify(1);
+            };
+            plan.nanoseconds(|| (0..TIMES).for_each(|_| both()))
+        }
+        "pthread_cond" => {
+            let (mutex, condition) = (posix::RobustMutex::new()?, posix::SharedCondition::new()?);
+            let both = || {
+                mutex.lock();
+                condition.notify();
+                mutex.unlock();
+            };
+            plan.nanoseconds(|| (0..TIMES).for_each(|_| both()))
+        }
+        "event" => {
+            let event = Event::new()?;
+            let all = || {
+                event.set();
+                event.wait();
+                event.clear();
+            };
+            plan.nanoseconds(|| (0..TIMES).for_each(|_| all()))
+        }
         "sem_t" => {
-            let semaphore = system::SharedSemaphore::new()?;
-            plan.nanoseconds(|| (0..TIMES).for_each(|_| semaphore.wait_and_post()))
+            let semaphore = posix::SharedSemaphore::new(1)?;
+            let both = || {
+                semaphore.wait();
+                semaphore.post();
+            };
+            plan.nanoseconds(|| (0..TIMES).for_each(|_| both()))
         }
         "std" => {
             let mutex = std::sync::Mutex::new(());

@@ -1,7 +1,7 @@
 //! Procession's times beside the system's own and its peers', as Markdown tables.
 //!
 //! ```text
-//! cargo xtask bench [--quick] [start | pipe | lock | pool | idle]
+//! cargo xtask bench [--quick] [start | pipe | queue | shared | lock | pool | idle]
 //! ```
 //!
 //! Every number comes from a process of its own: this program again, with the row as its
@@ -9,7 +9,15 @@
 //! takes too long is ended and says so.
 
 #[cfg(target_os = "linux")]
+mod contention;
+#[cfg(target_os = "linux")]
+mod crowd;
+#[cfg(target_os = "linux")]
+mod iceoryx;
+#[cfg(target_os = "linux")]
 mod idle;
+#[cfg(target_os = "linux")]
+mod latency;
 #[cfg(target_os = "linux")]
 mod lock;
 #[cfg(target_os = "linux")]
@@ -21,7 +29,17 @@ mod pipe_peers;
 #[cfg(target_os = "linux")]
 mod pool;
 #[cfg(target_os = "linux")]
+mod posix;
+#[cfg(target_os = "linux")]
+mod queue;
+#[cfg(target_os = "linux")]
+mod queue_peers;
+#[cfg(target_os = "linux")]
 mod row;
+#[cfg(target_os = "linux")]
+mod shared;
+#[cfg(target_os = "linux")]
+mod signals;
 #[cfg(target_os = "linux")]
 mod start;
 #[cfg(target_os = "linux")]
@@ -48,7 +66,7 @@ fn main() -> ExitCode {
         ["--quick", section] => row::tables(true, section),
         [section] => row::tables(false, section),
         _ => {
-            eprintln!("usage: procession-benches [--quick] [start | pipe | lock | pool | idle]");
+            eprintln!("usage: procession-benches [--quick] [{}]", row::SECTIONS.join(" | "));
             ExitCode::from(2)
         }
     }

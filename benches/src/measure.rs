@@ -28,6 +28,20 @@ impl Plan {
         means[means.len() / 2]
     }
 
+    /// How much more something counts in a second: the median of the windows.
+    pub(crate) fn rate(self, count: impl Fn() -> u64) -> f64 {
+        let mut rates: Vec<f64> = (0..=self.windows)
+            .map(|_| {
+                let (start, before) = (Instant::now(), count());
+                std::thread::sleep(self.window);
+                (count() - before) as f64 / start.elapsed().as_secs_f64()
+            })
+            .collect();
+        rates.remove(0);
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    }
+
     fn one_window(self, call: &mut impl FnMut()) -> f64 {
         let start = Instant::now();
         let mut calls = 0_u32;

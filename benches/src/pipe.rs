@@ -10,13 +10,15 @@ use crate::row::{self, ratio, shown};
 use crate::system;
 
 /// The rows: what is asked for, and how the table calls it. The first is the base of the ratios.
-const ROWS: [(&str, &str); 7] = [
+const ROWS: [(&str, &str); 9] = [
     ("socketpair", "a raw socket pair"),
+    ("raw-pipe", "two raw pipes"),
     ("procession", "**procession, `pipe::<Vec<u8>>`**"),
     ("queue", "**procession, `Queue::<Vec<u8>>`**"),
     ("queue-many", "**procession, `Queue::<Vec<u8>>`, up to 64 at once**"),
     ("ipc-bytes", "ipc-channel 0.23.1, bytes"),
     ("ipc-typed", "ipc-channel 0.23.1, `Vec<u8>`"),
+    ("iceoryx2", "iceoryx2 0.10.0, asking again and again"),
     ("crossbeam", "crossbeam-channel (one process, moves a pointer)"),
 ];
 

@@ -1,8 +1,9 @@
 //! The connections under test.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 use std::thread;
 
 use crossbeam_channel as crossbeam;
@@ -10,7 +11,7 @@ use ipc_channel::ipc;
 use procession::{Connection, Process, Queue};
 
 use crate::pipe::{Duty, End, Outcome, serve};
-use crate::system;
+use crate::{iceoryx, system};
 
 /// Starts the far side and gives the near end.
 pub(crate) fn connect(what: &str, duty: Duty) -> Result<Box<dyn End>, Box<dyn Error>> {
@@ -18,8 +19,16 @@ pub(crate) fn connect(what: &str, duty: Duty) -> Result<Box<dyn End>, Box<dyn Er
     Ok(match what {
         "socketpair" => {
             let (near, far) = system::socketpair()?;
-            let near = Sockets { socket: near.into(), messages: messages.clone() };
-            with_fork(near, Sockets { socket: far.into(), messages }, duty)?
+            let [near, far] = [File::from(near), File::from(far)];
+            let far = Raw { from: far.try_clone()?, to: far, messages: messages.clone() };
+            with_fork(Raw { from: near.try_clone()?, to: near, messages }, far, duty)?
+        }
+        "raw-pipe" => {
+            let ((from_near, to_far), (from_far, to_near)) = (system::pipe()?, system::pipe()?);
+            let end =
+                |from, to, messages| Raw { from: File::from(from), to: File::from(to), messages };
+            let far = end(from_near, to_near, messages.clone());
+            with_fork(end(from_far, to_far, messages), far, duty)?
         }
         "procession" => {
             let (near, far) = procession::pipe::<Vec<u8>>()?;
@@ -48,6 +57,13 @@ pub(crate) fn connect(what: &str, duty: Duty) -> Result<Box<dyn End>, Box<dyn Er
             let ((to_far, from_near), (to_near, from_far)) = (ipc::channel()?, ipc::channel()?);
             let near = IpcTyped { to: to_far, from: from_far, messages: messages.clone() };
             with_fork(near, IpcTyped { to: to_near, from: from_near, messages }, duty)?
+        }
+        "iceoryx2" => iceoryx::connect(duty)?,
+        "mpsc" => {
+            let ((to_far, from_near), (to_near, from_far)) = (mpsc::channel(), mpsc::channel());
+            let mut far = Mpsc { to: to_near, from: from_near, messages: messages.clone() };
+            thread::spawn(move || serve(duty, &mut far));
+            Box::new(Mpsc { to: to_far, from: from_far, messages })
         }
         "crossbeam" => {
             let (to_far, from_near) = crossbeam::bounded(64);
@@ -185,21 +201,23 @@ impl End for Batches {
     }
 }
 
-struct Sockets {
-    socket: UnixStream,
+/// Bytes through descriptors.
+struct Raw {
+    from: File,
+    to: File,
     messages: Messages,
 }
 
-impl End for Sockets {
+impl End for Raw {
     fn send(&mut self, bytes: usize) -> Outcome {
-        Ok(self.socket.write_all(self.messages.of(bytes))?)
+        Ok(self.to.write_all(self.messages.of(bytes))?)
     }
 
     fn receive(&mut self, bytes: usize) -> Outcome {
         // What arrives may overwrite what is sent: only its length matters here.
         let Messages { message, answer } = &mut self.messages;
         let buffer = if bytes == message.len() { message } else { answer };
-        Ok(self.socket.read_exact(buffer)?)
+        Ok(self.from.read_exact(buffer)?)
     }
 }
 
@@ -252,5 +270,21 @@ impl End for Crossbeam {
     fn receive(&mut self, bytes: usize) -> Outcome {
         self.received = Some(as_long_as(self.from.recv()?, bytes)?);
         Ok(())
+    }
+}
+
+struct Mpsc {
+    to: mpsc::Sender<Vec<u8>>,
+    from: mpsc::Receiver<Vec<u8>>,
+    messages: Messages,
+}
+
+impl End for Mpsc {
+    fn send(&mut self, bytes: usize) -> Outcome {
+        Ok(self.to.send(self.messages.of(bytes).clone())?)
+    }
+
+    fn receive(&mut self, bytes: usize) -> Outcome {
+        as_long_as(self.from.recv()?, bytes).map(drop)
     }
 }

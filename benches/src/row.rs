@@ -6,27 +6,32 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use crate::measure::Plan;
-use crate::{idle, lock, pipe, pool, start};
+use crate::{contention, iceoryx, idle, latency, lock, pipe, pool, queue, shared, start};
 
 /// No row may hold up the others for longer.
 const LONGEST_ROW: Duration = Duration::from_secs(40);
 
+/// Tables that belong together.
+pub(crate) const SECTIONS: [&str; 7] = ["start", "pipe", "queue", "shared", "lock", "pool", "idle"];
+
 /// Prints every table, or those of one section.
 pub(crate) fn tables(quick: bool, section: &str) -> ExitCode {
-    let sections = [
-        ("start", start::table as fn(bool) -> bool),
-        ("pipe", pipe::tables),
-        ("lock", lock::table),
-        ("pool", pool::tables),
-        ("idle", idle::table),
+    let prints = [
+        start::table as fn(bool) -> bool,
+        pipe::tables,
+        queue::tables,
+        shared::tables,
+        lock::tables,
+        pool::tables,
+        idle::table,
     ];
-    if !section.is_empty() && sections.iter().all(|(name, _)| *name != section) {
-        eprintln!("there is no section `{section}`: start, pipe, lock, pool, idle");
+    if !section.is_empty() && !SECTIONS.contains(&section) {
+        eprintln!("there is no section `{section}`: {}", SECTIONS.join(", "));
         return ExitCode::from(2);
     }
     println!("{}", machine(quick));
     let mut all_measured = true;
-    for (name, print) in sections {
+    for (name, print) in SECTIONS.into_iter().zip(prints) {
         if section.is_empty() || section == name {
             all_measured &= print(quick);
         }
@@ -40,6 +45,10 @@ pub(crate) fn run(quick: bool, row: &[&str]) -> ExitCode {
     let result = match row {
         ["start", what, parent] => start::measure(plan, what, parent),
         ["pipe", what, size, placement, kind] => pipe::measure(plan, what, size, placement, kind),
+        ["queue", row @ ..] => queue::measure(plan, row),
+        ["latency", what, place] => latency::measure(quick, what, place),
+        ["contention", what, count, pause] => contention::measure(plan, what, count, pause),
+        ["shared", what, bytes] => shared::measure(plan, what, bytes),
         ["lock", what] => lock::measure(plan, what),
         ["pool", what, argument] => pool::measure(plan, quick, what, argument),
         ["idle"] => idle::measure(quick),
@@ -75,13 +84,16 @@ fn measure_elsewhere(quick: bool, row: &[&str]) -> io::Result<String> {
     command.args(["row", if quick { "quick" } else { "full" }]).args(row);
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let give_up = Instant::now() + LONGEST_ROW;
-    while process.try_wait()?.is_none() {
-        if Instant::now() > give_up {
-            process.kill()?;
-            process.wait()?;
-            return Err(io::Error::other(format!("ended after {} s", LONGEST_ROW.as_secs())));
-        }
+    let mut in_time = true;
+    while in_time && process.try_wait()?.is_none() {
         sleep(Duration::from_millis(5));
+        in_time = Instant::now() < give_up;
+    }
+    process.kill()?; // not if it has ended
+    iceoryx::remove_files(process.id());
+    if !in_time {
+        process.wait()?;
+        return Err(io::Error::other(format!("ended after {} s", LONGEST_ROW.as_secs())));
     }
     // One line: it fits the pipe, so the process never waited for us to read it.
     let output = process.wait_with_output()?;

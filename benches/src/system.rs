@@ -1,10 +1,10 @@
-//! The system's own calls: the baselines, and pinning to a core.
+//! The system's own calls: the baselines, shared memory, and pinning to a core.
 
 use std::ffi::CString;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::AtomicU32;
 
 /// Runs `work` in a fork of this process, and gives the child's pid.
 pub(crate) fn fork(work: impl FnOnce()) -> io::Result<libc::pid_t> {
@@ -75,8 +75,17 @@ pub(crate) fn make_resident(bytes: usize) -> io::Result<()> {
 
 /// A pair of connected stream sockets.
 pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
+    sockets(libc::SOCK_STREAM)
+}
+
+/// A pair of connected sockets that keep messages apart, so that several may write and read.
+pub(crate) fn packet_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+    sockets(libc::SOCK_SEQPACKET)
+}
+
+fn sockets(kind: i32) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    let kind = kind | libc::SOCK_CLOEXEC;
     // SAFETY: `ends` has room for both descriptors.
     if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } == -1 {
         return Err(io::Error::last_os_error());
@@ -86,6 +95,63 @@ pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: as above.
     let far = unsafe { OwnedFd::from_raw_fd(ends[1]) };
     Ok((near, far))
+}
+
+/// A pipe: the end to read from, and the one to write to.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for both descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has just made this descriptor, and nobody else owns it.
+    let reading = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as above.
+    let writing = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((reading, writing))
+}
+
+/// Has the kernel end this process when the thread that has forked it ends.
+pub(crate) fn die_with_parent() {
+    // SAFETY: it changes nothing but a flag of this process.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Ends a child that nobody waits for in any other way.
+pub(crate) fn kill(pid: libc::pid_t) {
+    // SAFETY: the pid is a child's that was not waited for yet, so it is nobody else's.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    let _ = waitpid(pid);
+}
+
+/// Puts a value where this process and its forks share it, until the last of them ends.
+pub(crate) fn shared<T: Sync>(value: T) -> io::Result<&'static T> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let memory =
+        unsafe { libc::mmap(ptr::null_mut(), size_of::<T>().max(1), protection, flags, -1, 0) };
+    if memory == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let place = memory.cast::<T>();
+    // SAFETY: the mapping is writable, large enough, aligned to a page, and nobody else's.
+    unsafe { place.write(value) };
+    // SAFETY: it was just written, and is never unmapped.
+    Ok(unsafe { &*place })
+}
+
+/// Sleeps while `word` is `value`, until [`wake`].
+pub(crate) fn sleep_while(word: &AtomicU32, value: u32) {
+    let (word, no_limit) = (word.as_ptr(), ptr::null::<libc::timespec>());
+    // SAFETY: the word is alive across the call. Why it returns does not matter: callers look.
+    unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, value, no_limit) };
+}
+
+/// Wakes one who sleeps on `word`.
+pub(crate) fn wake(word: &AtomicU32) {
+    // SAFETY: the word is alive across the call.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
 }
 
 /// Ties the calling thread to one core.
@@ -115,59 +181,4 @@ pub(crate) fn cores() -> Vec<usize> {
 fn empty_set() -> libc::cpu_set_t {
     // SAFETY: a set is plain bits, and all zero is the empty set.
     unsafe { std::mem::zeroed() }
-}
-
-/// The system's own lock that survives its holder. Leaked: it is used until the end.
-pub(crate) struct RobustMutex(*mut libc::pthread_mutex_t);
-
-impl RobustMutex {
-    pub(crate) fn new() -> io::Result<Self> {
-        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        let attributes = attributes.as_mut_ptr();
-        // SAFETY: the attributes are ours to initialise.
-        check(unsafe { libc::pthread_mutexattr_init(attributes) })?;
-        let shared = libc::PTHREAD_PROCESS_SHARED;
-        // SAFETY: they are initialised.
-        check(unsafe { libc::pthread_mutexattr_setpshared(attributes, shared) })?;
-        let robust = libc::PTHREAD_MUTEX_ROBUST;
-        // SAFETY: as above.
-        check(unsafe { libc::pthread_mutexattr_setrobust(attributes, robust) })?;
-        let mutex: *mut libc::pthread_mutex_t =
-            Box::into_raw(Box::new(MaybeUninit::<libc::pthread_mutex_t>::uninit())).cast();
-        // SAFETY: the mutex is ours to initialise, and never moves or goes.
-        check(unsafe { libc::pthread_mutex_init(mutex, attributes) })?;
-        Ok(Self(mutex))
-    }
-
-    pub(crate) fn lock_and_unlock(&self) {
-        // SAFETY: it was initialised in `new`.
-        unsafe { libc::pthread_mutex_lock(self.0) };
-        // SAFETY: as above, and this thread holds it.
-        unsafe { libc::pthread_mutex_unlock(self.0) };
-    }
-}
-
-/// The system's own semaphore. Leaked as well.
-pub(crate) struct SharedSemaphore(*mut libc::sem_t);
-
-impl SharedSemaphore {
-    pub(crate) fn new() -> io::Result<Self> {
-        let semaphore: *mut libc::sem_t =
-            Box::into_raw(Box::new(MaybeUninit::<libc::sem_t>::uninit())).cast();
-        // SAFETY: the semaphore is ours to initialise, and never moves or goes.
-        let failed = unsafe { libc::sem_init(semaphore, 1, 1) } != 0;
-        if failed { Err(io::Error::last_os_error()) } else { Ok(Self(semaphore)) }
-    }
-
-    pub(crate) fn wait_and_post(&self) {
-        // SAFETY: it was initialised in `new`.
-        unsafe { libc::sem_wait(self.0) };
-        // SAFETY: as above.
-        unsafe { libc::sem_post(self.0) };
-    }
-}
-
-/// The threads' functions return the error number.
-fn check(error: i32) -> io::Result<()> {
-    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import signal
 import sys
 from _frozen_importlib_external import PathFinder
 from multiprocessing import context, process, util
@@ -51,8 +52,11 @@ def main(data, parent, tracker, tether):
     sys.exit(run(data, parent, tracker))
 
 
-def run(data, parent, tracker):
-    """Runs the process that is pickled behind a descriptor, and returns its exit code."""
+def run(data, parent, tracker, blocked=None):
+    """Runs the process that is pickled behind a descriptor, and returns its exit code.
+
+    What it is to block is `blocked` from then on; a worker of a pool sees to that itself.
+    """
     use_tracker(tracker)
     current = process.current_process()
     with open(data, "rb") as pickled:
@@ -62,6 +66,8 @@ def run(data, parent, tracker):
             started = pickle.load(pickled)
         finally:
             del current._inheriting
+    if blocked is not None and not hasattr(started, "_holds_interrupts"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return started._bootstrap(parent_sentinel=parent)
 
 

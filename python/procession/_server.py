@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -15,13 +14,16 @@ from . import context, queues, synchronize  # noqa: F401  isort: skip
 from multiprocessing import popen_fork, resource_tracker, spawn  # noqa: F401  isort: skip
 
 
-def main(requests, preload, data):
-    """Runs the server until nobody is left who could ask for a child."""
+def main(requests, preload, data, blocked):
+    """Runs the server until nobody is left who could ask for a child.
+
+    It was started with Ctrl-C blocked, which is for those who know what they are doing: a copy blocks
+    what is `blocked`, from when its target begins.
+    """
     if preload and not _preload(preload, data):
-        _begin_again(requests)
+        _begin_again(requests, blocked)
     util._flush_std_streams()
     util._close_stdin()
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests = forkserver.taken_over(requests)
     children = {}
     poll = select.poll()
@@ -37,12 +39,11 @@ def main(requests, preload, data):
                 return
             pid = os.fork()
             if pid == 0:
-                signal.signal(signal.SIGINT, interrupt)
                 for child, (_, answers) in children.items():
                     os.close(child)
                     os.close(answers)
                 requests.close()
-                _run(flags, fds)
+                _run(flags, fds, blocked)
             try:
                 child = os.pidfd_open(pid)
             except OSError:
@@ -80,10 +81,10 @@ def _preload(names, data):
     return threading.active_count() == 1
 
 
-def _begin_again(requests):
+def _begin_again(requests, blocked):
     """Becomes a server that has imported nothing of the program's."""
     os.set_inheritable(requests, True)
-    os.execv(sys.executable, [*sys.orig_argv[:-1], forkserver.program(requests, [], {})])
+    os.execv(sys.executable, [*sys.orig_argv[:-1], forkserver.program(requests, [], {}, blocked)])
 
 
 def _reap(child, pid, answers):
@@ -99,7 +100,7 @@ def _reap(child, pid, answers):
         os.close(child)
 
 
-def _run(flags, fds):
+def _run(flags, fds, blocked):
     """Runs the target in a copy of the server, which never returns from here."""
     import atexit
 
@@ -109,7 +110,10 @@ def _run(flags, fds):
         with forkserver.taken_over(answers) as answers:
             own = os.pidfd_open(os.getpid())
             hello = forkserver._HELLO.pack(b"h", os.getpid(), 0)
-            socket.send_fds(answers, [hello], [own])
+            try:
+                socket.send_fds(answers, [hello], [own])
+            except ConnectionError:
+                os._exit(1)  # whoever has asked for it was interrupted, and does not want it any more
             os.close(own)
         if flags == b"t":
             _child.tie(tether)
@@ -119,7 +123,7 @@ def _run(flags, fds):
         forkserver._forkserver._forkserver_pid = None
         atexit._clear()
         atexit.register(util._exit_function)
-        code = _child.run(data, parent, tracker)
+        code = _child.run(data, parent, tracker, blocked)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

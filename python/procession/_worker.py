@@ -1,11 +1,18 @@
-"""What runs in a worker of a pool."""
+"""What runs in a worker of a pool.
+
+Ctrl-C at a terminal goes to all processes of a program. In a worker it interrupts the task that is
+running, which is told as :class:`~procession.TaskCancelled`, and nothing else: not the start, not an
+initializer, not the wait for a task. What becomes of the workers is for the parent to say.
+"""
 
 import os
+import signal
 import sys
 
 from . import _procession
 from ._pickling import dumps, loads
 from ._share import carry, receive
+from .errors import TaskCancelled
 
 __all__ = ["work"]
 
@@ -26,8 +33,35 @@ class Seat(_procession.Seat):
             self._open([handle.detach() for handle in carried], plan)
 
 
-def work(seat, initializer, initargs, memory_limit):
+def start(worker, mask):
+    """Starts the process of a worker, who is deaf to Ctrl-C until `work` has a handler for it."""
+    worker._holds_interrupts = True
+    if worker._start_method == "spawn":
+        # Its start would take away what is blocked here.
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()
+    # This thread may block all signals, which is not for a worker to inherit. Nor is it for a fork
+    # server, which sees to interrupts itself.
+    held = mask if worker._start_method == "forkserver" else mask | {signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    try:
+        worker.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def interrupt(number, frame):
+    """Handles Ctrl-C in a worker."""
+    if _procession.is_at_task():
+        raise KeyboardInterrupt
+
+
+def work(seat, initializer, initargs, memory_limit, mask):
     """Runs tasks until the pool says that it is enough."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     seat._arrive()
     seat._take()
     try:
@@ -56,6 +90,9 @@ def failed(error, value):
     from multiprocessing.pool import ExceptionWithTraceback, MaybeEncodingError
     from multiprocessing.reduction import ForkingPickler
 
+    if isinstance(error, KeyboardInterrupt):
+        # As an exception of its own: the parent's own interrupt is its own affair.
+        return bytes(ForkingPickler.dumps(TaskCancelled("interrupted in its worker, as by Ctrl-C")))
     if value is None:
         try:
             return bytes(ForkingPickler.dumps(ExceptionWithTraceback(error, error.__traceback__)))

@@ -88,10 +88,18 @@ class TaskTimedOut(ProcessError):
 
 
 class TaskCancelled(ProcessError):
-    """A task was cancelled."""
+    """A task was cancelled; or it was interrupted in its worker, as Ctrl-C does.
+
+    Attributes:
+        how: What happened to it, in words.
+    """
+
+    def __init__(self, how: str = "cancelled") -> None:
+        super().__init__(how)
+        self.how = how
 
     def __str__(self) -> str:
-        return "the task was cancelled"
+        return f"the task was {self.how}"
 
 
 class PoolTerminated(ProcessError):

@@ -8,6 +8,7 @@ says for certain that there is no child. When it has ended, the server says how,
 
 import os
 import select
+import signal
 import socket
 import struct
 import threading
@@ -23,12 +24,12 @@ MAXFDS_TO_SEND = 253
 
 _HELLO = struct.Struct("=cqq")
 _WHERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_PROGRAM = "import sys; sys.path.append(%r); from procession._server import main; main(%r, %r, %r)"
+_PROGRAM = "import sys; sys.path.append(%r); from procession._server import main; main%r"
 
 
-def program(requests, preload, data):
+def program(*arguments):
     """Returns what the interpreter runs that is the server."""
-    return _PROGRAM % (_WHERE, requests, preload, data)
+    return _PROGRAM % (_WHERE, arguments)
 
 
 def whole_messages():
@@ -113,10 +114,11 @@ class ForkServer:
             keys = "init_main_from_name", "init_main_from_path", "sys_argv", "sys_path"
             data = {key: data[key] for key in keys if key in data}
         ours, theirs = whole_messages()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             executable = spawn.get_executable()
             flags = util._args_from_interpreter_flags()
-            code = program(theirs.fileno(), self._preload_modules, data)
+            code = program(theirs.fileno(), self._preload_modules, data, sorted(map(int, blocked)))
             command = [executable, *flags, "-c", code]
             passed = [theirs.fileno()]
             self._forkserver_pid = util.spawnv_passfds(executable, command, passed)
@@ -125,6 +127,7 @@ class ForkServer:
             raise
         finally:
             theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._requests = ours
 
     def start(self, data, parent, tether, fds):
@@ -162,7 +165,8 @@ class ForkServer:
 
 def read_status(answers):
     """Returns the exit code that a server tells of a child that has ended."""
-    message = answers.recv(_HELLO.size)
+    # It stays there for who is interrupted here, and asks again.
+    message = answers.recv(_HELLO.size, socket.MSG_PEEK)
     if not message:
         # The server is dead, and nobody else can know.
         return 255

@@ -2,9 +2,9 @@
 
 import os
 import threading
-import weakref
 from concurrent import futures as _std
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import util
 
 from .errors import PoolBroken, PoolTerminated, TaskCancelled
 from .pool import Pool
@@ -84,8 +84,9 @@ class ProcessPoolExecutor(_std.Executor):
         self._lock = threading.Lock()
         self._is_over = False
         self._pending = set()
-        # Who forgets to shut it down does not get a warning, as with the standard library's.
-        self._end = weakref.finalize(self, _end, self._pool)
+        # Who forgets to shut it down has all calls done, as with the standard library's: before the
+        # pool, whose own end they would not live to see.
+        self._end = util.Finalize(self, _end, args=(self._pool,), exitpriority=16)
 
     def submit(self, fn, /, *args, **kwargs):
         """Has ``fn(*args, **kwargs)`` called in a worker, and returns its :class:`Future`."""
@@ -132,18 +133,26 @@ class ProcessPoolExecutor(_std.Executor):
         if cancel_futures:
             for future in list(self._pending):
                 future.cancel()
-        self._end.detach()
+        self._end.cancel()
         if is_first:
             self._pool.close()
         if wait:
             self._pool.join()
         elif is_first:
-            threading.Thread(target=self._pool.join, name="procession-shutdown").start()
+            _join_later(self._pool)
 
 
 def _end(pool):
+    """What is submitted is done, whoever has forgotten the executor."""
     pool.close()
-    pool.terminate()
+    if util.is_exiting():
+        pool.join()
+    else:
+        _join_later(pool)
+
+
+def _join_later(pool):
+    threading.Thread(target=pool.join, name="procession-shutdown").start()
 
 
 def _as_futures_say(error):
@@ -160,7 +169,12 @@ def _as_futures_say(error):
 def _values(result, timeout):
     # The tasks are under way, whether or not anybody asks.
     def take():
-        for value in result.get(timeout):
+        try:
+            values = result.get(timeout)
+        finally:
+            # Who was interrupted, or has lost patience, does not ask again.
+            result.cancel()
+        for value in values:
             yield value
 
     return take()

@@ -8,6 +8,7 @@ task. So a worker that dies hurts the one task that it was at, which is told wit
 import functools
 import itertools
 import os
+import signal
 import threading
 import time
 import types
@@ -37,17 +38,20 @@ def _name(function):
     return dumps_function(function)
 
 
-def _start_worker(ctx, workers, initializer, initargs, memory_limit, seat):
-    """Starts a worker for a seat; called by the pool's engine."""
-    from ._worker import Seat, work
+def _start_worker(ctx, workers, initializer, initargs, memory_limit, mask, seat):
+    """Starts a worker for a seat; called by the pool's engine, in whichever thread."""
+    from ._worker import Seat, start, work
 
     mine = Seat()
     mine._adopt(seat)
-    worker = ctx.Process(target=work, args=(mine, initializer, initargs, memory_limit))
+    worker = ctx.Process(target=work, args=(mine, initializer, initargs, memory_limit, mask))
     worker.name = worker.name.replace("Process", "PoolWorker")
     worker.daemon = True
-    worker.start()
-    workers.append(worker)
+    try:
+        start(worker, mask)
+    finally:
+        if worker.pid is not None:
+            workers.append(worker)
     return worker
 
 
@@ -73,6 +77,13 @@ class Pool:
       with ``MemoryError`` in Python;
     - ``retries``: how often a task runs again whose worker died or that timed out;
     - ``threads_per_worker``: how many threads of each worker run tasks.
+
+    Ctrl-C at a terminal goes to the workers as well. There it interrupts what is running, whose
+    outcome is :class:`~procession.TaskCancelled` then (if it runs in the main thread of its worker, and
+    does not catch the ``KeyboardInterrupt``); the worker lives on. A ``map``, ``starmap``, ``try_map`` or
+    ``apply`` that is interrupted while it waits gives all of its tasks up, of which nobody could ask
+    for the values any more: a worker that is at one of them is ended, and replaced. The pool can be
+    used as before.
 
     Args:
         processes: How many workers; as many as the machine has processors by default.
@@ -121,8 +132,10 @@ class Pool:
         # Sources that were not read to their ends.
         self._unread = set()
         initargs = tuple(initargs)
+        # A worker that is replaced has what this thread blocks now, as the first ones have.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         start = functools.partial(
-            _start_worker, self._ctx, self._pool, initializer, initargs, memory_limit
+            _start_worker, self._ctx, self._pool, initializer, initargs, memory_limit, mask
         )
         end = functools.partial(_bury_worker, self._pool)
         self._engine = _procession.Pool(
@@ -175,7 +188,7 @@ class Pool:
         """
         self._check_running()
         results = self._engine.apply(func, args, kwds, *self._limits(timeout, retries))
-        return ApplyResult(results, None, None).get()
+        return ApplyResult(results, None, None)._wait_or_give_up().get()
 
     def apply_async(
         self,
@@ -223,13 +236,14 @@ class Pool:
         result = self._map_async(
             func, iterable, star, chunksize, None, None, timeout, retries, patient=True
         )
-        return result.get()
+        return result._wait_or_give_up().get()
 
     def try_map(self, func, iterable, chunksize=None, *, timeout=None, retries=None):
         """As :meth:`map`, but returns what became of each item: its value, or its exception."""
-        return self._map_async(
+        result = self._map_async(
             func, iterable, False, chunksize, None, None, timeout, retries, patient=True
-        ).get_all()
+        )
+        return result._wait_or_give_up().get_all()
 
     def map_async(
         self,
@@ -281,8 +295,13 @@ class Pool:
             chunksize, extra = divmod(len(items), self._engine.width() * 4)
             chunksize += bool(extra)
         results = self._engine.results(func, star, "all", *self._limits(timeout, retries))
-        results.submit(items, max(chunksize, 1), patient)
-        results.complete()
+        try:
+            results.submit(items, max(chunksize, 1), patient)
+        except BaseException:
+            results.cancel()
+            raise
+        finally:
+            results.complete()
         return MapResult(results, callback, error_callback)
 
     def imap(self, func, iterable, chunksize=1, *, timeout=None, retries=None, progress=False):
@@ -433,6 +452,15 @@ class ApplyResult:
     def wait(self, timeout=None):
         """Waits until the task is over, at most for `timeout` seconds."""
         self._wait(timeout)
+
+    def _wait_or_give_up(self):
+        """Waits; who is interrupted gives the tasks up, since nobody can ask for them any more."""
+        try:
+            self._results.wait()
+        except BaseException:
+            self._results.cancel()
+            raise
+        return self
 
     def _wait(self, timeout):
         if self._called is None:

@@ -1,6 +1,7 @@
 """The start by a copy of a clean interpreter."""
 
 import os
+import threading
 from multiprocessing import connection
 
 from . import forkserver, popen_fork
@@ -18,11 +19,17 @@ class Popen(popen_fork.Popen):
 
     def __init__(self, process_obj):
         self._fds = []
+        # Whoever starts a process looks after all others, in whichever thread.
+        self._lock = threading.Lock()
         super().__init__(process_obj)
 
     def duplicate_for_child(self, fd):
         self._fds.append(fd)
         return len(self._fds) - 1
+
+    def forget(self, kept):
+        """Passes no more than the first `kept` of what was to be passed."""
+        del self._fds[kept:]
 
     def _launch(self, process_obj):
         data = pickled(self, process_obj)
@@ -41,7 +48,9 @@ class Popen(popen_fork.Popen):
             timeout = 0 if flag == os.WNOHANG else None
             if not connection.wait([self.sentinel], timeout):
                 return None
-            # The server has seen its end, too, and says how it was; unless it is dead itself.
-            self.returncode = forkserver.read_status(self._status)
-            self._status.close()
+            # The server has seen its end, too, and says how it was, once; unless it is dead itself.
+            with self._lock:
+                if self.returncode is None:
+                    self.returncode = forkserver.read_status(self._status)
+                    self._status.close()
         return self.returncode

@@ -26,7 +26,7 @@ def pickled(popen, process_obj):
             set_spawning_popen(popen)
             try:
                 reduction.dump(spawn.get_preparation_data(process_obj._name), file)
-                reduction.dump(process_obj, file)
+                _dump(popen, process_obj, file)
             finally:
                 set_spawning_popen(None)
         os.lseek(data, 0, os.SEEK_SET)
@@ -34,6 +34,20 @@ def pickled(popen, process_obj):
         os.close(data)
         raise
     return data
+
+
+def _dump(popen, process_obj, file):
+    start, passed = file.tell(), len(popen._fds)
+    try:
+        reduction.dump(process_obj, file)
+    except Exception as error:
+        from ._pickling import by_value
+
+        # Once more from the start, and without what was to be passed.
+        file.seek(start)
+        file.truncate()
+        popen.forget(passed)
+        by_value(process_obj, file, error)
 
 
 class Popen(popen_fork.Popen):
@@ -50,6 +64,11 @@ class Popen(popen_fork.Popen):
         # A copy for each time: what is passed twice is closed twice.
         self._fds.append(os.dup(fd))
         return self._fds[-1]
+
+    def forget(self, kept):
+        """Passes no more than the first `kept` of what was to be passed."""
+        while len(self._fds) > kept:
+            os.close(self._fds.pop())
 
     def _launch(self, process_obj):
         from multiprocessing import resource_tracker

@@ -48,7 +48,9 @@ def leftovers():
     """What a test may not leave behind: descriptors, threads, children, files in memory."""
     gc.collect()
     threads = {thread.name for thread in threading.enumerate()}
-    files = {name for name in os.listdir("/dev/shm") if not name.startswith("pym-")}
+    # Semaphores with names are another program's: ours have none.
+    others = "pym-", "sem."
+    files = {name for name in os.listdir("/dev/shm") if not name.startswith(others)}
     return descriptors() | threads | set(procession.active_children()) | files
 
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import connection
 
@@ -166,8 +167,8 @@ def test_a_child_that_is_no_daemon_learns_of_its_parents_end(ctx):
 
 def test_arguments_that_cannot_be_pickled_cost_no_process():
     for method in ("spawn", "forkserver"):
-        child = procession.get_context(method).Process(target=lambda: None)
-        with pytest.raises(Exception, match="pickle"):
+        child = procession.get_context(method).Process(target=print, args=((n for n in ()),))
+        with pytest.raises(TypeError, match="pickle"):
             child.start()
         assert child.pid is None
 
@@ -208,6 +209,24 @@ def test_a_child_killed_at_once_is_a_child_that_ended():
         child = started(ctx, sleep, daemon=True)
         child.kill()
         assert ended(child) == -signal.SIGKILL
+
+
+def test_threads_that_wait_for_the_same_child(ctx):
+    for _ in range(10):
+        child = started(ctx, leave, 5)
+        codes = []
+
+        def wait():
+            child.join()
+            codes.append(child.exitcode)
+
+        threads = [threading.Thread(target=wait) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert codes == [5] * 4
+        child.close()
 
 
 def test_a_default_timeout_of_sockets_is_not_ours(ctx):

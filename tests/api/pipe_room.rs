@@ -12,6 +12,7 @@ use procession_tests::{for_each_method, is_long, sleep_long, start, tests};
 for_each_method! {
     room_comes_when_another_process_reads,
     who_sends_to_the_dead_is_told,
+    who_learns_of_a_death_sends_no_more,
     who_waits_for_room_is_told_of_the_end,
     siblings_are_told_of_the_end,
     an_end_in_an_unread_message_ends_with_its_reader,
@@ -208,6 +209,25 @@ fn who_sends_to_the_dead_is_told(method: StartMethod) {
     child.wait().expect("its status");
     // Known to be dead, though nothing was received, and there is room.
     assert!(matches!(ours.send(&vec![1]), Err(SendError::Closed)));
+}
+
+/// However one learns of a death: by who looks, by who waits with others, or by who waits for it.
+fn who_learns_of_a_death_sends_no_more(method: StartMethod) {
+    for round in 0..30 {
+        let (ours, theirs) = pipe::<Vec<u8>>().expect("pipe");
+        let child = start(Process::new(hold, (theirs,)), method);
+        ours.recv().expect("it has the end");
+        for _ in 0..100 {
+            ours.send(&vec![1]).expect("it lives");
+        }
+        child.kill().expect("it is ours");
+        match round % 3 {
+            0 => while child.is_alive() {},
+            1 => assert_eq!(wait(&[&child], None).expect("wait"), [0]),
+            _ => while child.exit_status().is_none() {},
+        }
+        assert!(matches!(ours.send(&vec![1]), Err(SendError::Closed)), "{round}");
+    }
 }
 
 fn who_waits_for_room_is_told_of_the_end(method: StartMethod) {

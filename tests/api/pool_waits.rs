@@ -1,5 +1,6 @@
 //! Pools: threads that wait for different tasks of one pool, and what is submitted as it ends.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,8 +8,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession::{Connection, Event, StartMethod, TaskError, pipe};
+use procession::{Connection, Event, Pool, StartMethod, TaskError, pipe};
 use procession_tests::{Random, block_on, for_each_method, is_long, proc};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::pool::{pool, square};
 
@@ -18,7 +20,44 @@ for_each_method! {
     a_time_limit_does_not_keep_who_waits_awake,
     what_is_submitted_at_the_end_has_an_outcome,
     items_that_panic_leave_nothing_to_wait_for,
+    values_that_ask_their_pool_or_panic_keep_nobody_waiting,
     tasks_with_handles_run_though_nobody_waits_for_them,
+}
+
+thread_local! {
+    /// What values are to be asked of, or zero to panic.
+    static ASKED: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
+}
+
+/// A number that asks a pool for its square when it is decoded, where there is one to ask.
+#[derive(Debug, Serialize)]
+struct Asking(u64);
+
+impl<'de> Deserialize<'de> for Asking {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        let pool = ASKED.with_borrow(Clone::clone);
+        assert!(pool.is_none() || number != 13, "on purpose");
+        Ok(Self(pool.map_or(number, |pool| pool.apply(square, (number,)).expect("a value"))))
+    }
+}
+
+/// Decoding runs a user's code, which may do anything but harm to others.
+fn values_that_ask_their_pool_or_panic_keep_nobody_waiting(method: StartMethod) {
+    let pool = Arc::new(pool(2, method));
+    ASKED.set(Some(Arc::clone(&pool)));
+    for chunk in [1, 7] {
+        let mut values = pool.options().chunk_size(chunk).imap(Asking, 0..100);
+        for number in 0..100 {
+            let value = catch_unwind(AssertUnwindSafe(|| values.next().expect("a value")));
+            match value {
+                Ok(value) => assert_eq!(value.expect("a value").0, number * number),
+                Err(_) => assert_eq!(number, 13),
+            }
+        }
+        assert!(values.next().is_none());
+    }
+    ASKED.set(None);
 }
 
 /// Has a thread wait for a task that lasts until all others have come and gone.

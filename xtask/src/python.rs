@@ -12,6 +12,10 @@ const OLDEST: (u32, u32) = (3, 10);
 const SUITE: [(&str, &str); 3] =
     [("spawn", "WithProcesses*"), ("forkserver", "WithProcessesTestProcess"), ("fork", "*")];
 
+/// What the programs in `python/tests/programs` use. The wheel of PyTorch is a gigabyte: its program
+/// runs where that is installed already.
+const LIBRARIES: [&str; 4] = ["numpy", "pandas", "joblib", "scikit-learn"];
+
 /// Builds and tests the package, with the Python that `PROCESSION_PYTHON` names or the newest one.
 pub(crate) fn test(report: &mut Report) {
     let Some(python) = find() else {
@@ -32,8 +36,16 @@ pub(crate) fn test(report: &mut Report) {
     if !built {
         return;
     }
+    report.step("python: libraries of others, for programs that use them", || {
+        let wheels = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:"];
+        match run::quiet(command(&environment).args(wheels).args(LIBRARIES)) {
+            Ok(_) => Outcome::Passed(LIBRARIES.join(", ")),
+            Err(why) => Outcome::Skipped(why),
+        }
+    });
     report.step("python: pytest", || {
-        run::shown(command(&environment).args(["-m", "pytest", "-q", "python/tests"]))
+        // With a line for each test that is skipped.
+        run::shown(command(&environment).args(["-m", "pytest", "-q", "-rs", "python/tests"]))
     });
     report.step("python: stubtest", || {
         run::shown(command(&environment).args([

@@ -27,7 +27,8 @@ mod worker;
 use pyo3::prelude::*;
 
 /// The module `procession._procession`.
-#[pymodule]
+// Without the GIL it was not tried: an interpreter that has none switches it on for this.
+#[pymodule(gil_used = true)]
 fn _procession(module: &Bound<'_, PyModule>) -> PyResult<()> {
     failure::handle_signals();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -41,6 +42,7 @@ fn _procession(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pool::Pool>()?;
     module.add_class::<pool::Results>()?;
     module.add_class::<worker::Seat>()?;
+    module.add_function(wrap_pyfunction!(worker::is_at_task, module)?)?;
     module.add_function(wrap_pyfunction!(tether::tether_handle, module)?)?;
     module.add_function(wrap_pyfunction!(tether::tie, module)?)
 }

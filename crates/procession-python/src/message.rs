@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tag │ …        none, true, false: nothing; int, float: 8 bytes; str, bytes: theirs
-//! 8   │ count (1) │ for each: length (4), message          a tuple of plain objects
+//! 8   │ count (1) │ for each: length (4), message          a tuple of short plain objects
 //! 7   │ …        a pickle and its buffers (see `received`)
 //! 0x80 …         a pickle
 //! ```
@@ -27,16 +27,52 @@ mod tag {
     pub(super) const TUPLE: u8 = 8;
 }
 
-/// How long `str` and `bytes` may be to be written as they are: longer ones are not copied twice.
+/// Longer `str` and `bytes` are not copied into a message, but one piece of it.
 const SHORT: usize = 16 * 1024;
 /// How many parts a tuple may have, and how deep they may lie.
 const FEW: usize = 16;
 const DEEP: usize = 2;
 
-/// An object that is no plain one.
+/// An object that is no short plain one.
 pub(crate) enum Dumped<'py> {
+    /// `dumps` has said why there is no pickle.
+    Nothing,
     Pickle(Bound<'py, PyBytes>),
     Parts(Parts),
+    Text(Bound<'py, PyString>),
+    Bytes(Bound<'py, PyBytes>),
+}
+
+impl<'py> Dumped<'py> {
+    fn new(dumps: &Bound<'py, PyAny>, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.clone()));
+        }
+        if let Ok(text) = object.cast_exact::<PyString>()
+            && text.to_str().is_ok()
+        {
+            return Ok(Self::Text(text.clone()));
+        }
+        let dumped = dumps.call1((object,))?;
+        if dumped.is_none() {
+            return Ok(Self::Nothing);
+        }
+        Ok(match dumped.cast_into::<PyBytes>() {
+            Ok(pickle) => Self::Pickle(pickle),
+            Err(parts) => Self::Parts(Parts::new(&parts.into_inner())?),
+        })
+    }
+
+    /// The message, in pieces that lie one after the other in it.
+    pub(crate) fn pieces<'a>(&'a self, py: Python<'a>) -> PyResult<Vec<&'a [u8]>> {
+        Ok(match self {
+            Self::Nothing => Vec::new(),
+            Self::Pickle(pickle) => vec![pickle.as_bytes()],
+            Self::Parts(parts) => parts.pieces(py),
+            Self::Text(text) => vec![&[tag::STR], text.to_str()?.as_bytes()],
+            Self::Bytes(bytes) => vec![&[tag::BYTES], bytes.as_bytes()],
+        })
+    }
 }
 
 /// Writes an object behind `out` if it is a plain one.
@@ -87,7 +123,7 @@ fn write_plain(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> bo
     true
 }
 
-/// Writes an object behind `out`; returns what it is dumped as if it is no plain one.
+/// Writes an object behind `out` if it is a short plain one; returns what it is otherwise.
 pub(crate) fn write<'py>(
     dumps: &Bound<'py, PyAny>,
     object: &Bound<'py, PyAny>,
@@ -96,14 +132,10 @@ pub(crate) fn write<'py>(
     if write_plain(object, out, DEEP) {
         return Ok(None);
     }
-    let dumped = dumps.call1((object,))?;
-    Ok(Some(match dumped.cast_into::<PyBytes>() {
-        Ok(pickle) => Dumped::Pickle(pickle),
-        Err(parts) => Dumped::Parts(Parts::new(&parts.into_inner())?),
-    }))
+    Dumped::new(dumps, object).map(Some)
 }
 
-/// Reads a plain object; `None` if it is no plain one.
+/// Reads a plain object; `None` if it is no plain one, or a tuple that lies deeper than any.
 fn read_plain<'py>(
     py: Python<'py>,
     message: &[u8],
@@ -127,7 +159,7 @@ fn read_plain<'py>(
 }
 
 fn read_tuple<'py>(py: Python<'py>, bytes: &[u8], depth: usize) -> PyResult<Bound<'py, PyTuple>> {
-    let broken = || PyEOFError::new_err("a message that is cut off");
+    let broken = || PyEOFError::new_err("a message that is cut off or none");
     let (&count, mut rest) = bytes.split_first().ok_or_else(broken)?;
     let mut parts = Vec::with_capacity(usize::from(count).min(FEW));
     for _ in 0..count {

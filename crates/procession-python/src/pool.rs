@@ -59,7 +59,12 @@ pub(crate) struct Results {
     taken: Mutex<VecDeque<Run>>,
     /// Why some tasks could not be submitted.
     here: Mutex<Vec<Py<PyAny>>>,
+    /// What `take` has returned, for a caller that was interrupted as it did.
+    settled: Mutex<Option<Settled>>,
 }
+
+/// What became of each task, and the first exception among that.
+type Settled = (Py<PyList>, Option<Py<PyAny>>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -352,6 +357,7 @@ impl Pool {
             limits,
             taken: Mutex::default(),
             here: Mutex::default(),
+            settled: Mutex::default(),
         })
     }
 }
@@ -373,13 +379,19 @@ impl Results {
         let mut long = None;
         let written = many.push_bytes::<PyErr>(|out| match message::write(dumps, item, out)? {
             None => Ok(true),
-            Some(Dumped::Pickle(pickle)) if pickle.as_bytes().len() < LONG => {
-                out.extend_from_slice(pickle.as_bytes());
-                Ok(true)
-            }
-            Some(dumped) => {
+            Some(dumped @ Dumped::Parts(_)) => {
                 long = Some(dumped);
                 Ok(false)
+            }
+            Some(dumped) => {
+                let pieces = dumped.pieces(py)?;
+                let is_short = pieces.iter().map(|piece| piece.len()).sum::<usize>() < LONG;
+                if is_short {
+                    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+                } else {
+                    long = Some(dumped);
+                }
+                Ok(is_short)
             }
         });
         match written {
@@ -393,15 +405,8 @@ impl Results {
                 many.settle(kind::HERE, &(number as u64).to_le_bytes());
             }
         }
-        let parts;
-        let pieces = match &long {
-            None => return Ok(0),
-            Some(Dumped::Pickle(pickle)) => vec![pickle.as_bytes()],
-            Some(Dumped::Parts(dumped)) => {
-                parts = dumped;
-                parts.pieces(py)
-            }
-        };
+        let Some(long) = long else { return Ok(0) };
+        let pieces = long.pieces(py)?;
         py.detach(|| many.push_long(&pieces));
         Ok(pieces.iter().map(|piece| piece.len()).sum())
     }
@@ -441,15 +446,22 @@ impl Results {
     /// An exception's traceback may lead back to these results.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // Whoever has the lock now holds the results, and is found otherwise.
-        match self.here.try_lock() {
-            Ok(here) => here.iter().try_for_each(|error| visit.call(error)),
+        if let Ok(here) = self.here.try_lock() {
+            here.iter().try_for_each(|error| visit.call(error))?;
+        }
+        match self.settled.try_lock() {
+            Ok(settled) => settled.iter().try_for_each(|(values, first)| {
+                visit.call(values)?;
+                first.iter().try_for_each(|first| visit.call(first))
+            }),
             Err(_) => Ok(()),
         }
     }
 
     fn __clear__(&self) {
         let here = std::mem::take(&mut *lock(&self.here));
-        drop(here);
+        let settled = std::mem::take(&mut *lock(&self.settled));
+        drop((here, settled));
     }
 
     /// Submits the items of a list, `chunk` to a piece, or as many as seems right. If they are long
@@ -458,7 +470,10 @@ impl Results {
     fn submit(&self, items: &Bound<'_, PyList>, chunk: Option<u32>, patient: bool) -> PyResult<()> {
         let py = items.py();
         let mut many = self.many(chunk, items.len());
-        for item in items.iter() {
+        for (number, item) in items.iter().enumerate() {
+            if number % 1024 == 1023 {
+                py.check_signals()?;
+            }
             let length = self.push(&mut many, &item)?;
             if length > 0 && patient {
                 let most = (UNDER_WAY / length).max(FEWEST);
@@ -485,12 +500,18 @@ impl Results {
         py.detach(|| self.outcomes.wait(deadline)).map_err(interrupted)
     }
 
-    /// Takes away all that are there: what came of each task, and the first exception, if there is
-    /// one among them.
+    /// When all are there: what came of each task, and the first exception, if there is one among
+    /// them. Whoever calls again gets the same.
     fn take<'py>(
         &self,
         py: Python<'py>,
     ) -> PyResult<(Bound<'py, PyList>, Option<Bound<'py, PyAny>>)> {
+        if let Some((values, first)) = &*lock(&self.settled) {
+            return Ok((
+                values.bind(py).clone(),
+                first.as_ref().map(|first| first.bind(py).clone()),
+            ));
+        }
         let mut values = Vec::new();
         let mut first = None;
         for mut run in self.outcomes.take() {
@@ -501,7 +522,11 @@ impl Results {
                 }));
             }
         }
-        Ok((PyList::new(py, values)?, first))
+        let values = PyList::new(py, values)?;
+        let settled = (values.clone().unbind(), first.clone().map(Bound::unbind));
+        let before = lock(&self.settled).replace(settled);
+        drop(before);
+        Ok((values, first))
     }
 
     /// Takes the next one away: returns its value, or raises its exception. `None` for the value if

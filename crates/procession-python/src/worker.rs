@@ -1,5 +1,6 @@
 //! A worker of a pool: takes tasks and runs them, around one unpickle, call and pickle each.
 
+use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 
 use procession::engine::{self, Plan, Reply, Runner, Task};
@@ -42,6 +43,17 @@ pub(crate) const AHEAD: usize = 59;
 
 /// Items that are longer are copied without the interpreter's lock.
 pub(crate) const LONG: usize = 64 * 1024;
+
+thread_local! {
+    /// Whether this thread is at a task just now, and not before, between or behind them.
+    static IS_AT_TASK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Tells the handler of Ctrl-C whether there is a task that it interrupts.
+#[pyfunction]
+pub(crate) fn is_at_task() -> bool {
+    IS_AT_TASK.get()
+}
 
 /// What a worker is given at its start; and later the worker itself.
 #[derive(Debug, Default)]
@@ -120,6 +132,8 @@ impl Seat {
 
     /// Takes the seat, in the worker's process.
     fn _take(&self) -> PyResult<()> {
+        // A copy that was made in the middle of a task has this from there.
+        IS_AT_TASK.set(false);
         let mut state = self.state();
         let State::Free(seat) = std::mem::take(&mut *state) else { return Err(not_there()) };
         let worker = engine::Worker::new(seat).map_err(PyRuntimeError::new_err)?;
@@ -177,6 +191,16 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
+    /// Does what can be interrupted by Ctrl-C.
+    fn try_call<'py>(&mut self, py: Python<'py>, task: Task<'_>) -> PyResult<Bound<'py, PyAny>> {
+        // A signal that came before the task is no affair of its.
+        py.check_signals()?;
+        IS_AT_TASK.set(true);
+        let value = self.call(py, task);
+        IS_AT_TASK.set(false);
+        value
+    }
+
     fn call<'py>(&mut self, py: Python<'py>, task: Task<'_>) -> PyResult<Bound<'py, PyAny>> {
         let Task { input, function, item, is_last, .. } = task;
         let loads = self.calls.loads.bind(py);
@@ -226,12 +250,19 @@ impl Lane<'_> {
         self.buffer.clear();
         match message::write(self.calls.dumps.bind(py), value, &mut self.buffer)? {
             None => reply.push(kind::VALUE, &[&self.buffer], &[]),
-            Some(Dumped::Pickle(pickle)) => reply.push(kind::VALUE, &[pickle.as_bytes()], &[]),
             Some(Dumped::Parts(parts)) => {
                 let ahead = [0; AHEAD];
                 let mut pieces = vec![&ahead[..]];
                 pieces.extend(parts.pieces(py));
                 py.detach(|| reply.push(kind::ALIGNED, &pieces, &[]));
+            }
+            Some(dumped) => {
+                let pieces = dumped.pieces(py)?;
+                if pieces.iter().any(|piece| piece.len() >= LONG) {
+                    py.detach(|| reply.push(kind::VALUE, &pieces, &[]));
+                } else {
+                    reply.push(kind::VALUE, &pieces, &[]);
+                }
             }
         }
         Ok(())
@@ -275,7 +306,7 @@ impl Runner for Lane<'_> {
     }
 
     fn run(&mut self, task: Task<'_>, reply: &mut Reply<'_, '_>) {
-        Python::attach(|py| match self.call(py, task) {
+        Python::attach(|py| match self.try_call(py, task) {
             Ok(value) => {
                 if let Err(error) = self.answer(py, &value, reply) {
                     self.fail(py, error, Some(&value), reply);
@@ -286,16 +317,12 @@ impl Runner for Lane<'_> {
     }
 
     fn go_on(&mut self) -> bool {
-        Python::attach(|py| match raised() {
-            // Ctrl-C goes to the parent as well, who says what becomes of its workers.
-            Some(error) if error.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) => {
-                true
-            }
-            Some(error) => {
-                *self.over.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                false
-            }
-            None => true,
-        })
+        // Ctrl-C raises nothing here: its handler has seen that there is no task.
+        let raised = raised();
+        let goes_on = raised.is_none();
+        if let Some(error) = raised {
+            *self.over.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+        goes_on
     }
 }

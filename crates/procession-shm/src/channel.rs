@@ -51,6 +51,7 @@ use std::ptr::{self, NonNull};
 use procession_sys::crash_point;
 
 use crate::gate::Gate;
+use crate::lent::Bytes;
 use crate::lock::LockWords;
 use crate::roster::Participant;
 
@@ -502,10 +503,10 @@ impl<M: Memory> Channel<'_, M> {
     pub(crate) fn bytes(&self, message: Message) -> Bytes<'_> {
         let Message { number, lies, at, length, .. } = message;
         match self.start(number, lies, at, length) {
-            Some(start) => Bytes { start, length, borrowed: std::marker::PhantomData },
-            None => {
-                Bytes { start: NonNull::dangling(), length: 0, borrowed: std::marker::PhantomData }
-            }
+            // SAFETY: so many bytes from there on are the message's, as long as the words are mapped;
+            // whoever breaks the rules writes other bytes there, nothing worse.
+            Some(start) => unsafe { Bytes::new([(start, length), (start, 0)]) },
+            None => Bytes::empty(),
         }
     }
 
@@ -524,69 +525,6 @@ impl<M: Memory> Channel<'_, M> {
             // ORDERING: as for `head`.
             freed.store(end, Ordering::Release);
         }
-    }
-}
-
-/// The bytes of a message where they lie: other processes can change them at any time, so they are
-/// only copied.
-#[derive(Debug)]
-pub struct Bytes<'a> {
-    start: NonNull<u8>,
-    length: usize,
-    borrowed: std::marker::PhantomData<&'a Words>,
-}
-
-impl Bytes<'_> {
-    /// Returns how many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Tells whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// Copies those from `offset` on over `to`.
-    ///
-    /// # Panics
-    ///
-    /// If there are not so many.
-    pub fn copy_to(&self, offset: usize, to: &mut [u8]) {
-        let left = self.length.checked_sub(offset);
-        assert!(left.is_some_and(|left| to.len() <= left), "more bytes than the message has");
-        // SAFETY: inside the message, by the line above.
-        let from = unsafe { self.start.add(offset) };
-        // SAFETY: as above; who writes there meanwhile breaks the rules, which leaves other bytes,
-        // nothing worse.
-        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), to.len()) };
-    }
-
-    /// Appends those from `offset` on to a vector of plain numbers, for as many as there are.
-    ///
-    /// # Panics
-    ///
-    /// If there are fewer bytes than `offset`.
-    ///
-    /// # Safety
-    ///
-    /// Any bytes are a value of `E`.
-    pub unsafe fn append_to<E: Copy>(&self, offset: usize, to: &mut Vec<E>) {
-        let left = self.length.checked_sub(offset).expect("more bytes than the message has");
-        let count = left.checked_div(size_of::<E>()).unwrap_or(0);
-        to.reserve(count);
-        // SAFETY: inside the message, by the first line.
-        let from = unsafe { self.start.add(offset) };
-        // SAFETY: the capacity was reserved, the vector's end is inside it.
-        let end = unsafe { to.as_mut_ptr().add(to.len()) };
-        // SAFETY: as above, bytewise, and as in `copy_to`.
-        unsafe {
-            ptr::copy_nonoverlapping(from.as_ptr(), end.cast::<u8>(), count * size_of::<E>());
-        }
-        // SAFETY: the bytes were written just now, and any are values, by the caller's word.
-        unsafe { to.set_len(to.len() + count) };
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `bytes` | plain bytes, with and without a lock |
 //! | `named` | plain bytes under a name, for processes that are not related |
 //! | `ring`, `queue` | messages from any process to any process |
+//! | `lent` | a message that is still where it lies |
 //! | `channel`, `pipe` | messages between two ends, until one is gone |
 //! | `slots` | work that one process offers, and others take and answer |
 //! | `store` | blocks of bytes that one process writes and others copy out |
@@ -40,6 +41,7 @@ pub mod condition;
 pub mod event;
 mod gate;
 mod hunger;
+mod lent;
 pub mod lock;
 #[cfg(loom)]
 mod model;
@@ -64,4 +66,4 @@ mod wait;
 mod watch;
 
 pub use roster::PLACES;
-pub use wait::{gives_up, on_interrupt};
+pub use wait::{gives_up, may_give_up, on_interrupt};

@@ -58,7 +58,7 @@ use crate::segment::{Body, Core, Segment, SegmentError};
 use crate::turn::{Guard, Turn, patience};
 use crate::wait::{Attempt, block_watching};
 
-pub use crate::channel::Bytes;
+pub use crate::lent::Bytes;
 pub use errors::{ReceiveError, SendError};
 pub use presence::somebody_died;
 

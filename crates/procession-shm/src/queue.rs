@@ -43,6 +43,7 @@
 //! | one who joins, when it has been told of losses | all done: it has taken the news with it | the sweep opens the gate |
 //! | poller, before it looks | a silent bell | the sweep rings it |
 
+use std::convert::Infallible;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ use procession_sys::{BorrowedHandle, Handle, crash_point, shared};
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::gate::Gate;
+pub use crate::lent::Bytes;
 use crate::lock::LockWords;
 use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
 use crate::roster::{OwnCount, PLACES, Participant, place_of};
@@ -174,6 +176,15 @@ pub enum Unfinished {
 pub struct Taken {
     /// Its handles.
     pub handles: Vec<Handle>,
+}
+
+/// A message that was taken, in one of two forms.
+#[derive(Debug)]
+pub enum Got<T> {
+    /// What was made of its bytes where they lay.
+    Value(T),
+    /// Its bytes are in the buffer.
+    Bytes(Taken),
 }
 
 /// A queue on a segment of its own, with a wire for handles and a bell for who waits for several
@@ -402,16 +413,37 @@ impl Queue {
         wait: bool,
         deadline: Option<Instant>,
     ) -> Result<Taken, GetError> {
+        let copy = |_: &Bytes<'_>| None::<Infallible>;
+        match self.get_with(bytes, copy, wait, deadline)? {
+            Got::Bytes(taken) => Ok(taken),
+            Got::Value(never) => match never {},
+        }
+    }
+
+    /// As [`get`](Self::get), for who can make something of the bytes where they lie, quickly: others
+    /// wait for their turn. Where `copy` makes nothing, and of a message with handles, the bytes
+    /// are in `bytes` then.
+    ///
+    /// # Errors
+    ///
+    /// A [`GetError`].
+    pub fn get_with<T>(
+        &self,
+        bytes: &mut Vec<u8>,
+        copy: impl Fn(&Bytes<'_>) -> Option<T>,
+        wait: bool,
+        deadline: Option<Instant>,
+    ) -> Result<Got<T>, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let turn = Turn::Until(if wait { deadline } else { patience() });
-        if let Some(outcome) = self.try_get(bytes, turn) {
+        if let Some(outcome) = self.try_get(bytes, &copy, turn) {
             return outcome;
         }
         if !wait {
             return Err(GetError::Empty);
         }
         let turn = Turn::Until(deadline);
-        let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes, turn)));
+        let got = block(core, &words.readers, deadline, |_| Ok(self.try_get(bytes, &copy, turn)));
         let got = got.map_err(GetError::from).and_then(|got| got.unwrap_or(Err(GetError::Empty)));
         if got.is_err() && !self.is_empty() {
             // It may have been woken for a message that it leaves to others.
@@ -423,15 +455,23 @@ impl Queue {
     /// Takes a message out if one is there and that takes but a few instructions; `None` when it
     /// takes more, or cannot be.
     pub fn get_at_once(&self, bytes: &mut Vec<u8>) -> Option<Taken> {
-        self.try_get(bytes, Turn::AtOnce)?.ok()
+        match self.try_get(bytes, &|_: &Bytes<'_>| None::<Infallible>, Turn::AtOnce)?.ok()? {
+            Got::Bytes(taken) => Some(taken),
+            Got::Value(never) => match never {},
+        }
     }
 
     /// One attempt: `None` when no message is there, or no turn comes in time.
-    fn try_get(&self, bytes: &mut Vec<u8>, turn: Turn) -> Option<Result<Taken, GetError>> {
+    fn try_get<T>(
+        &self,
+        bytes: &mut Vec<u8>,
+        copy: &impl Fn(&Bytes<'_>) -> Option<T>,
+        turn: Turn,
+    ) -> Option<Result<Got<T>, GetError>> {
         // In this order: what was put before the closing is seen.
         let closed = self.is_closed();
         if !self.is_empty() {
-            return self.take(bytes, turn).transpose();
+            return self.take(bytes, copy, turn).transpose();
         }
         if !closed {
             return None;
@@ -439,7 +479,7 @@ impl Queue {
         // A put that began before the closing may be about to end.
         match self.last_put_is_over(turn) {
             Ok(true) if self.is_empty() => Some(Err(GetError::Closed)),
-            Ok(true) => self.take(bytes, turn).transpose(),
+            Ok(true) => self.take(bytes, copy, turn).transpose(),
             Ok(false) => None,
             Err(error) => Some(Err(error.into())),
         }
@@ -457,7 +497,12 @@ impl Queue {
         Ok(true)
     }
 
-    fn take(&self, bytes: &mut Vec<u8>, turn: Turn) -> Result<Option<Taken>, GetError> {
+    fn take<T>(
+        &self,
+        bytes: &mut Vec<u8>,
+        copy: &impl Fn(&Bytes<'_>) -> Option<T>,
+        turn: Turn,
+    ) -> Result<Option<Got<T>>, GetError> {
         let (words, core) = (self.segment.body(), &self.segment.core);
         let me = core.me()?;
         let Some(guard) = Guard::acquire(core, &words.get, turn)? else { return Ok(None) };
@@ -478,7 +523,10 @@ impl Queue {
         if guard.from_dead {
             words.gets.store(message.sequence, Ordering::Release);
         }
-        ring.read(message, bytes).map_err(GetError::Io)?;
+        let value = if message.has_handles { None } else { copy(&ring.bytes(message)) };
+        if value.is_none() {
+            ring.read(message, bytes).map_err(GetError::Io)?;
+        }
         let handles = match self.handles_of(message, bytes) {
             Ok(handles) => handles,
             Err(GetError::Garbage) => {
@@ -508,7 +556,7 @@ impl Queue {
         if is_large {
             self.shrink();
         }
-        Ok(Some(Taken { handles }))
+        Ok(Some(value.map_or(Got::Bytes(Taken { handles }), Got::Value)))
     }
 
     /// Wakes who waits for the room of messages that were taken.

@@ -60,6 +60,7 @@ use std::io;
 use std::ptr::{self, NonNull};
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, ordering, will_read, will_write};
+use crate::lent::Bytes;
 use crate::os::crash_point;
 
 use crate::segment::NewLine;
@@ -432,6 +433,19 @@ impl<M: Memory> Ring<'_, M> {
             return Err(Garbage);
         }
         Ok(Message { region, position, sequence, length, has_handles })
+    }
+
+    /// Lends a message's bytes; the readers' lock is held as long.
+    #[cfg_attr(loom, expect(dead_code, reason = "queues are not modelled"))]
+    pub(crate) fn bytes(&self, message: Message) -> Bytes<'_> {
+        let Message { region, position, length, .. } = message;
+        let position = position.wrapping_add(HEADER);
+        let (start, contiguous) = self.place(region, position);
+        let first = length.min(contiguous);
+        let (rest, _) = self.place(region, position.wrapping_add(first as u64));
+        // SAFETY: invariant 1: what is left is shorter than the region. The memory stays mapped as
+        // long as it is borrowed.
+        unsafe { Bytes::new([(start, first), (rest, length - first)]) }
     }
 
     /// Copies a message out; the readers' lock is held. An error if there is no memory for it.

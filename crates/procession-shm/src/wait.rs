@@ -34,6 +34,11 @@ pub fn gives_up() -> bool {
     ON_INTERRUPT.get().is_some_and(|give_up| give_up())
 }
 
+/// Tells whether anybody has set a hook for [`gives_up`] to ask.
+pub fn may_give_up() -> bool {
+    ON_INTERRUPT.get().is_some()
+}
+
 /// Makes attempts until one succeeds or `deadline` passes: `None` then.
 pub(crate) fn block<T>(
     core: &Arc<Core>,

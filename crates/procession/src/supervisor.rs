@@ -39,6 +39,8 @@ pub(crate) struct Record {
     /// The process whose child it is; a forked copy of that process is not its parent.
     owner: u32,
     pub(crate) process: Process,
+    /// The pipes of this process have heard of its death.
+    is_told: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -233,8 +235,11 @@ impl Supervisor {
                     Reaped::Dead(status) => Some(End::Status(status)),
                     Reaped::Lost => Some(End::Lost),
                 };
-                if state.end.is_some() && state.waiters == 0 {
-                    self.set.remove(record.handle());
+                if state.end.is_some() {
+                    record.has_died();
+                    if state.waiters == 0 {
+                        self.set.remove(record.handle());
+                    }
                 }
             }
             let is_dead = state.end.is_some();
@@ -242,8 +247,6 @@ impl Supervisor {
         };
         hooks.into_iter().for_each(|hook| hook.0());
         if end.is_some() {
-            // Before anybody is told: who knows of it and then sends to the dead is refused.
-            procession_shm::pipe::somebody_died();
             let mut registry = lock(&self.registry);
             let known = registry.records.remove(&record.token).is_some();
             if known && registry.records.is_empty() && registry.starting == 0 {
@@ -353,6 +356,7 @@ impl Starting {
             internal,
             owner: current_pid(),
             process,
+            is_told: AtomicBool::new(false),
             state,
         });
         lock(&supervisor.registry).records.insert(token, Arc::clone(&record));
@@ -384,7 +388,20 @@ impl Record {
 
     /// Tells whether it is dead, whoever has noticed. Without a lock, so also in a forked copy.
     pub(crate) fn is_dead(&self) -> bool {
-        matches!(self.process.wait(Some(Instant::now())), Ok(true))
+        let is_dead = matches!(self.process.wait(Some(Instant::now())), Ok(true));
+        if is_dead {
+            self.has_died();
+        }
+        is_dead
+    }
+
+    /// Tells the pipes, before anybody else is told: who knows of a death and then sends to the dead is
+    /// refused.
+    fn has_died(&self) {
+        if !self.is_told.load(Ordering::Acquire) {
+            procession_shm::pipe::somebody_died();
+            self.is_told.store(true, Ordering::Release);
+        }
     }
 
     /// Has `hook` called when it has ended and was reaped; at once if it was.

@@ -87,6 +87,12 @@ impl<R> sealed::Sealed for Child<R> {
     fn handle(&self) -> Option<BorrowedHandle<'_>> {
         Some(self.handle())
     }
+
+    fn confirm(&self) -> bool {
+        // It is dead: its pipes hear of that before the caller does.
+        let _ = self.is_alive();
+        true
+    }
 }
 
 /// Why [`wait`] failed.

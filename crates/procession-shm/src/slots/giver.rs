@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{
-    ANSWERED, ENTRIES, FREE, HAS_HANDLES, IS_LARGE, IS_STORED, IS_TIMED, IS_TRACED, LANE_BITS,
-    LARGE, LENGTH, OFFERED, SLOTS, SMALL, Shared, TAKEN, TAKERS, TURN_SHIFT, TURNS, Words,
-    large_offset, outputs_offset, state_word,
+    ANSWERED, ENTRIES, FREE, HAS_HANDLES, HELD, IS_LARGE, IS_STORED, IS_TIMED, IS_TRACED,
+    LANE_BITS, LARGE, LEAVES, LENGTH, OFFERED, SLOTS, SMALL, Shared, TAKEN, TAKERS, TURN_SHIFT,
+    TURNS, Words, large_offset, outputs_offset, state_word,
 };
 use crate::atomic::{AtomicU64, Ordering, fence, ordering, will_read, will_write};
 use crate::os::futex::Woken;
@@ -362,18 +362,27 @@ impl Giver {
 
     /// Has one taker leave after the piece that it is at.
     pub fn dismiss(&self, taker: usize) {
-        self.words().leaving[taker % TAKERS].store(1, Ordering::Release);
+        self.words().leaving[taker % TAKERS].store(LEAVES, Ordering::Release);
         self.words().offered.0.open_all();
     }
 
-    /// Has a taker take nothing more, without waking it. Whoever looks after this and finds one of its
-    /// lanes at a piece finds it there for good; and an item of a timed piece that is not done now is
-    /// the last one that the lane begins with.
+    /// Has the lanes of a taker take nothing more when they are done. Whoever looks after this and
+    /// finds one at a piece finds it there until it lets them go on; and an item of a timed piece that
+    /// is not done now is the last one that its lane begins with.
     pub fn hold(&self, taker: usize) {
-        self.words().leaving[taker % TAKERS].store(1, Ordering::Relaxed);
+        self.words().leaving[taker % TAKERS].fetch_max(HELD, Ordering::Relaxed);
         // ORDERING: SeqCst pairs with the fences in `Answer::finish` and `Taker::goes_on`: either what a
         // lane has done is seen by who looks now, or the lane sees that its taker leaves.
         fence(ordering!("slots.hold", SeqCst));
+    }
+
+    /// Lets a taker that was held go on.
+    pub fn let_go_on(&self, taker: usize) {
+        let leaving = &self.words().leaving[taker % TAKERS];
+        // If it fails, it shall leave.
+        let _ = leaving.compare_exchange(HELD, 0, Ordering::Release, Ordering::Relaxed);
+        // What one of its lanes was woken for meanwhile, any may take.
+        self.words().offered.0.open_all();
     }
 
     /// Prepares a place for a new taker.

@@ -38,8 +38,9 @@
 //! has. So an entry that is there twice, or for a slot that was withdrawn, does no harm, and after a
 //! death the giver writes entries for all that is offered once more.
 //!
-//! A giver that wants to end what a lane is at *holds* its taker first, which then takes nothing more,
-//! and looks again: what it finds there cannot be anything else any more when the taker is killed.
+//! A giver that wants to end what a lane is at *holds* its taker first, whose lanes then take nothing
+//! more when they are done, and looks again: what it finds there cannot be anything else any more when
+//! the taker is killed. If it is done already, the giver lets the taker go on.
 //!
 //! A taker that is done says so in `changed`, then wakes the giver: if that sleeps, and if as many
 //! pieces were answered as it has `wanted` to sleep through, or if no work is left.
@@ -95,6 +96,10 @@ pub const SMALL: usize = if cfg!(loom) { 64 } else { 1024 };
 const ENTRIES: usize = 4 * SLOTS;
 /// How long the tail of the segment is.
 const LENGTH: usize = SLOTS * (SMALL + LARGE);
+
+/// What stands in `leaving`: the taker takes nothing for now, or shall go. The higher one counts.
+const HELD: u32 = 1;
+const LEAVES: u32 = 2;
 
 const FREE: u64 = 0;
 const OFFERED: u64 = 1;

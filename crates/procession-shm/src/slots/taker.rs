@@ -1,8 +1,8 @@
 //! A taker's side of slots: takes work, and answers.
 
 use super::{
-    ANSWERED, ENTRIES, HAS_HANDLES, IS_STORED, IS_TIMED, IS_TRACED, OFFERED, SLOTS, Shared, Slot,
-    TAKEN, TAKERS, TURN_SHIFT, Words, outputs_offset, state_word,
+    ANSWERED, ENTRIES, HAS_HANDLES, HELD, IS_STORED, IS_TIMED, IS_TRACED, LEAVES, OFFERED, SLOTS,
+    Shared, Slot, TAKEN, TAKERS, TURN_SHIFT, Words, outputs_offset, state_word,
 };
 use crate::atomic::{Ordering, fence, ordering, will_read, will_write};
 use crate::os::futex::Woken;
@@ -70,11 +70,30 @@ impl Taker {
     }
 
     fn leaves(&self) -> bool {
-        self.words().leaving[self.place].load(Ordering::Acquire) != 0
+        self.leaving() == LEAVES
     }
 
-    /// Tells whether the piece may be gone on with: not when its taker is to leave, if it is a timed
-    /// one, whose giver may be about to end the item that it has last seen begin.
+    fn leaving(&self) -> u32 {
+        self.words().leaving[self.place].load(Ordering::Acquire)
+    }
+
+    /// Waits until this taker is not held, if it is.
+    fn wait_to_go_on(&self) -> Result<(), SegmentError> {
+        // ORDERING: after the fence in `Answer::finish`, which pairs with that in `Giver::hold`.
+        while self.leaving() == HELD {
+            let ticket = self.words().offered.0.ticket();
+            if self.leaving() == HELD
+                && self.words().offered.0.sleep(ticket, None)? == Woken::Interrupted
+                && gives_up()
+            {
+                return Err(SegmentError::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether the piece may be gone on with: not when its taker is held, if it is a timed one,
+    /// whose giver may be about to end the item that it has last seen begin.
     #[must_use]
     pub fn goes_on(&self, answer: &Answer<'_>) -> bool {
         if !answer.timed {
@@ -82,7 +101,7 @@ impl Taker {
         }
         // ORDERING: SeqCst pairs with the fence in `Giver::hold`.
         fence(ordering!("slots.go-on", SeqCst));
-        !self.leaves()
+        self.leaving() == 0
     }
 
     /// Waits for a piece of work and takes it; its input replaces what is in `buffer`. `None` when
@@ -93,6 +112,7 @@ impl Taker {
     /// When the system refuses to sleep.
     pub fn take(&self, lane: usize, buffer: &mut Vec<u8>) -> Result<Option<Taken>, SegmentError> {
         loop {
+            self.wait_to_go_on()?;
             if self.leaves() {
                 return Ok(None);
             }

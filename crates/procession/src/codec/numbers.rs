@@ -30,19 +30,20 @@ pub(super) fn as_parts<T: ?Sized>(value: &T) -> Option<([u8; 8], &[u8])> {
     None
 }
 
-/// Takes a whole message for a `T`, if `T` is a vector of numbers: one copy from where it lies.
+/// Takes a whole message for a `T`, if `T` is a vector of numbers and there is memory for it: one copy
+/// from where it lies.
 pub(super) fn copy<T>(bytes: &Bytes<'_>) -> Option<Result<T, String>> {
     let id = typeid::of::<T>();
     macro_rules! take {
         ($E:ty) => {{
-            return Some(copy_numbers::<$E>(bytes).map(into_value));
+            return copy_numbers::<$E>(bytes).transpose().map(|copied| copied.map(into_value));
         }};
     }
     for_number_vectors!(id, take);
     None
 }
 
-fn copy_numbers<E: Pod>(bytes: &Bytes<'_>) -> Result<Vec<E>, String> {
+fn copy_numbers<E: Pod>(bytes: &Bytes<'_>) -> Result<Option<Vec<E>>, String> {
     let mut length = [0; 8];
     let follow =
         bytes.len().checked_sub(length.len()).ok_or("the bytes end before its length does")?;
@@ -54,10 +55,12 @@ fn copy_numbers<E: Pod>(bytes: &Bytes<'_>) -> Result<Vec<E>, String> {
         return Err(format!("it claims {length} elements, but {follow} bytes follow"));
     }
     let mut numbers = Vec::new();
-    numbers.try_reserve_exact(follow / size_of::<E>()).map_err(|_| no_memory(follow))?;
+    if numbers.try_reserve_exact(follow / size_of::<E>()).is_err() {
+        return Ok(None);
+    }
     // SAFETY: any bytes are a value of a `Pod`.
     unsafe { bytes.append_to(8, &mut numbers) };
-    Ok(numbers)
+    Ok(Some(numbers))
 }
 
 /// A `Vec<E>` under another name: `T` is that type.

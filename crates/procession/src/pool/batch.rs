@@ -39,7 +39,7 @@ pub(super) struct State {
     most: Option<usize>,
     /// Whether there will be no more.
     is_complete: bool,
-    /// The ledger's numbers of all pieces.
+    /// The ledger's numbers of all pieces, if their outcomes are taken all at once.
     pub(super) numbers: Vec<u64>,
     sleepers: Vec<Arc<Sleeper>>,
     pub(super) wakers: Vec<Waker>,
@@ -203,6 +203,22 @@ impl Batch {
         self.tell(state);
     }
 
+    /// Takes the next one away, in a batch from which they are taken one after the other, by one
+    /// thread. Decoding runs a user's code: without the lock, and what is left is there also if it
+    /// panics.
+    pub(super) fn take_next<R: DeserializeOwned>(&self) -> Option<Result<R, TaskError>> {
+        struct PutBack<'a>(&'a Batch, Option<Run>);
+        impl Drop for PutBack<'_> {
+            fn drop(&mut self) {
+                if let Some(run) = self.1.take() {
+                    self.0.state().put_back(run);
+                }
+            }
+        }
+        let run = self.state().take_run();
+        PutBack(self, run).1.as_mut().map(Run::decode_next)
+    }
+
     /// So many more are done, says the line for that.
     fn advance(&self, count: usize) {
         if let Some(progress) = &self.progress
@@ -273,6 +289,14 @@ impl Batch {
 }
 
 impl State {
+    /// Notes the numbers of pieces, for who cancels all. Tasks of which there may be no end are taken
+    /// one after the other, and not noted.
+    pub(super) fn note(&mut self, numbers: impl Iterator<Item = u64>) {
+        if matches!(self.kept, Kept::All(..)) {
+            self.numbers.extend(numbers);
+        }
+    }
+
     /// Tells whether all are settled.
     pub(super) fn is_over(&self) -> bool {
         self.is_complete && self.settled_count == self.count
@@ -299,17 +323,20 @@ impl State {
         }
     }
 
-    /// Takes the next one away, in a batch from which they are taken one after the other.
-    pub(super) fn take_next<R: DeserializeOwned>(&mut self) -> Option<Result<R, TaskError>> {
+    /// Takes the run of the next one away, in a batch from which they are taken one after the other.
+    fn take_run(&mut self) -> Option<Run> {
         if !self.has_next() {
             return None;
         }
-        let mut run = match &mut self.kept {
-            Kept::All(..) => return None,
-            Kept::InOrder(runs) => runs.pop_first()?.1,
-            Kept::AsTheyCome(runs) => runs.pop_front()?,
-        };
-        let value = run.decode_next();
+        match &mut self.kept {
+            Kept::All(..) => None,
+            Kept::InOrder(runs) => runs.pop_first().map(|(_, run)| run),
+            Kept::AsTheyCome(runs) => runs.pop_front(),
+        }
+    }
+
+    /// Puts back what is left of a run whose first one was taken away.
+    fn put_back(&mut self, run: Run) {
         self.taken_count += 1;
         if run.count() > 0 {
             match &mut self.kept {
@@ -320,7 +347,6 @@ impl State {
                 Kept::AsTheyCome(runs) => runs.push_front(run),
             }
         }
-        Some(value)
     }
 
     /// Takes away all of those that come next.

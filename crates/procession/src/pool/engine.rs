@@ -33,8 +33,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use procession_shm::{gives_up, may_give_up};
 use procession_sys::runtime;
 
 use super::backend::{Backend, End, Outcome, Patience, Settled, Work};
@@ -152,6 +153,8 @@ impl Engine {
         });
         let weak = Arc::downgrade(&engine);
         let thread = thread::Builder::new().name("procession-pool".to_owned());
+        // A worker that is forked by it has its stack; this is what most processes have.
+        let thread = thread.stack_size(8 << 20);
         let thread = runtime::with_signals_blocked(|| thread.spawn(move || keep(&weak)));
         let thread = thread.map_err(|error| {
             engine.backend.end(End::Terminate);
@@ -283,14 +286,16 @@ impl Engine {
         true
     }
 
-    fn collect(&self, patience: Patience) -> Result<(), Interrupted> {
+    /// Collects what has come, or waits for it; tells whether there was something.
+    fn collect(&self, patience: Patience) -> Result<bool, Interrupted> {
         let mut outcomes = Vec::new();
         let polled = self.backend.poll(patience, &mut outcomes);
+        let has_settled = !outcomes.is_empty();
         for outcome in outcomes {
             news::settled(&outcome);
             self.ledger.settle(outcome);
         }
-        polled
+        polled.map(|()| has_settled)
     }
 
     /// Stops collecting; the next one begins.
@@ -342,8 +347,11 @@ impl Engine {
             }
             if self.take_helm(false) || self.follow(awaited, deadline)? {
                 let _at_helm = AtHelm(self);
+                let mut ear = Ear::new();
                 while !awaited.has_come() && !is_late(deadline) {
-                    self.collect(Patience { deadline, pieces: awaited.pieces() })?;
+                    let deadline = [deadline, ear.0].into_iter().flatten().min();
+                    let settled = self.collect(Patience { deadline, pieces: awaited.pieces() })?;
+                    ear.listen(settled)?;
                 }
                 return Ok(awaited.has_come());
             }
@@ -495,6 +503,29 @@ impl Engine {
 
 fn is_late(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// When a thread that collects is to look for signals that came while it did not sleep: those do not
+/// interrupt anything. It need not before it has been awake again.
+struct Ear(Option<Instant>);
+
+impl Ear {
+    const DEAF: Duration = Duration::from_millis(50);
+
+    fn new() -> Self {
+        Self(may_give_up().then(|| Instant::now() + Self::DEAF))
+    }
+
+    fn listen(&mut self, was_awake: bool) -> Result<(), Interrupted> {
+        let is_time = self.0.is_some() && is_late(self.0);
+        if is_time && gives_up() {
+            return Err(Interrupted);
+        }
+        if is_time || self.0.is_none() {
+            self.0 = if was_awake { Self::new().0 } else { None };
+        }
+        Ok(())
+    }
 }
 
 /// Nothing is outstanding.

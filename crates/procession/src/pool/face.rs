@@ -180,7 +180,7 @@ impl Outcomes {
         self.batch.hook(&self.engine, hook);
     }
 
-    /// Gives up what is not done.
+    /// Gives up what is not done, of tasks whose outcomes are taken all at once.
     pub fn cancel(&self) {
         let numbers = self.batch.state().numbers.clone();
         self.engine.cancel(&numbers);

@@ -113,8 +113,6 @@ where
             self.under_way += 1;
         }
         many.finish();
-        // Only for cancelling a whole map.
-        self.batch.state().numbers.clear();
     }
 }
 
@@ -147,7 +145,7 @@ where
         }
         self.engine.wait(&Next(&self.batch), None);
         self.under_way -= 1;
-        let item = self.batch.state().take_next();
+        let item = self.batch.take_next();
         if let Some(progress) = &self.progress
             && progress.add(1)
         {

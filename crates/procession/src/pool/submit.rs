@@ -313,7 +313,7 @@ impl<'a> Many<'a> {
     /// Takes the pieces that are to be submitted; from now on they can be cancelled.
     fn take_ready(&mut self) -> Vec<Work> {
         self.ready_bytes = 0;
-        self.batch.state().numbers.extend(self.ready.iter().map(|work| work.number));
+        self.batch.state().note(self.ready.iter().map(|work| work.number));
         std::mem::replace(&mut self.ready, Vec::with_capacity(PIECES))
     }
 }

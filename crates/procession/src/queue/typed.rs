@@ -218,6 +218,10 @@ impl<M: Serialize> Queue<M> {
         wait: bool,
         deadline: Option<Instant>,
     ) -> Result<(), TryPutError> {
+        if let Some((length, bytes)) = codec::as_parts(message) {
+            let put = self.shared.put_parts(&[&length, bytes], &[], wait, deadline);
+            return put.map_err(|error| put_error::<M>(error, bytes.len(), 0));
+        }
         let mut encoded = codec::Encoded { bytes: buffer::take(), handles: Vec::new() };
         encoded.bytes.clear();
         let result = codec::encode_into(message, &mut encoded, "the message");
@@ -295,9 +299,14 @@ impl<M: DeserializeOwned> Queue<M> {
         deadline: Option<Instant>,
     ) -> Result<M, TryGetError> {
         let mut bytes = buffer::take();
-        let taken = self.shared.get(&mut bytes, wait, deadline);
-        let message = taken.map_err(get_error::<M>).and_then(|taken| {
-            codec::decode(&bytes, taken.handles, "the message").map_err(TryGetError::Decode)
+        let copy = |bytes: &shm::Bytes<'_>| codec::copy::<M>(bytes, "the message");
+        let got = self.shared.get_with(&mut bytes, copy, wait, deadline);
+        let message = got.map_err(get_error::<M>).and_then(|got| {
+            let decoded = match got {
+                shm::Got::Value(decoded) => decoded,
+                shm::Got::Bytes(taken) => codec::decode(&bytes, taken.handles, "the message"),
+            };
+            decoded.map_err(TryGetError::Decode)
         });
         buffer::keep(bytes);
         message

@@ -10,9 +10,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession_shm::slots::Look;
+use procession_shm::slots::{Look, SLOTS};
 use procession_shm::store::{Reader, Store};
-use procession_sys::wire::{MAX_BYTES, MAX_HANDLES, Wire};
+use procession_sys::wire::{MAX_HANDLES, Wire};
 use procession_sys::{BorrowedHandle, ExitStatus, Handle, borrow};
 
 use super::desk::Handles;
@@ -199,7 +199,8 @@ impl Member {
                 }
                 Ok(8) => {
                     let turn = buffer.first_chunk().map_or(0, |turn| u64::from_ne_bytes(*turn));
-                    if self.received.len() < MAX_BYTES {
+                    // More pieces than there can be are nobody's.
+                    if self.received.len() < SLOTS {
                         self.received.insert(turn, handles);
                     }
                 }
@@ -327,10 +328,8 @@ impl Crew {
         let is_same = matches!(why, Why::Cancelled) || board.giver.done(at.slot) == at.done;
         if is_there && is_same {
             member.kill(why, Some(at));
-        } else {
-            // It may have seen that it shall leave.
-            member.leaving = true;
-            board.giver.dismiss(member.place);
+        } else if member.killed.is_empty() {
+            board.giver.let_go_on(member.place);
         }
     }
 
@@ -346,6 +345,11 @@ impl Crew {
             .into_iter()
             .filter_map(|place| Some(self.members.get_mut(place)?.as_mut()?.examine()))
             .collect()
+    }
+
+    /// The same for all workers, which have ended.
+    pub(super) fn take_all(&mut self) -> Vec<Dead> {
+        self.members.iter_mut().flatten().map(Member::examine).collect()
     }
 
     /// Forgets a dead worker, after its tasks were seen to.

@@ -266,13 +266,14 @@ impl Backend for Local {
             crew.dismiss_all(how)
         };
         crew.wait();
-        // Who has submitted while another ended the pool may have come too late for the last worker.
         let mut state = self.state();
-        let mut outcomes = Vec::new();
-        state.update(&mut outcomes);
         let State { desk, crew, decided } = &mut *state;
-        desk.fail_all(&TaskError::Terminated, crew, &mut outcomes);
-        decided.append(&mut outcomes);
+        // They have ended, also if that was not told yet.
+        for dead in crew.take_all() {
+            desk.bury(&dead, crew, decided);
+        }
+        // Who has submitted while another ended the pool may have come too late for the last worker.
+        desk.fail_all(&TaskError::Terminated, crew, decided);
         drop(state);
         self.news.announce();
     }

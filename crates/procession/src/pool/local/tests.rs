@@ -62,8 +62,7 @@ fn settings(workers: usize) -> CrewSettings {
 fn who_comes_after_there_are_to_be_fewer_goes() {
     let (giver, inputs) = (Giver::new().expect("slots"), Store::new().expect("a store"));
     let board = Arc::new(Board { giver, inputs });
-    let news = Arc::default();
-    let crew = Crew::start(settings(1), Arc::new(Nobody), board, Arc::new(|| {}), news);
+    let crew = Crew::start(settings(1), Arc::new(Nobody), board, Arc::new(|| {}), Arc::default());
     let mut crew = crew.expect("a crew");
     crew.resize(2).expect("not too many");
     let late = crew.recruit().expect("there is one too few").start();
@@ -89,4 +88,8 @@ fn what_no_worker_is_left_for_has_an_outcome() {
     let numbers: Vec<Option<u64>> = outcomes.iter().map(terminated).collect();
     assert_eq!(numbers, [Some(3), Some(4)]);
     assert!(!local.needs_polling());
+    assert!(
+        local.stats().workers.is_empty(),
+        "all have ended, whether their ends were told or not"
+    );
 }
