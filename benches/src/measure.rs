@@ -15,7 +15,7 @@ impl Plan {
         if quick {
             Plan { windows: 3, window: Duration::from_millis(30) }
         } else {
-            Plan { windows: 9, window: Duration::from_millis(150) }
+            Plan { windows: 7, window: Duration::from_millis(100) }
         }
     }
 

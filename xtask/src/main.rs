@@ -4,12 +4,13 @@
 //! cargo xtask test [--long]      everything that CI checks; --long makes the kill tests 1,000 rounds
 //! cargo xtask python             the Python package alone
 //! cargo xtask tidy               the structural tests alone
-//! cargo xtask bench [--quick]    the tables of the README
+//! cargo xtask bench [--quick]    tables beside the peers; --into FILE writes them into that as well
 //! ```
 //!
 //! `test` needs rustup's cargo and a C linker. It installs what else it wants, and prints a line
 //! for what cannot be had.
 
+mod bench;
 mod examples;
 mod leftovers;
 mod python;
@@ -20,7 +21,8 @@ mod tidy;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask test [--long] | python | tidy | bench [--quick] [FILTER]";
+const USAGE: &str =
+    "usage: cargo xtask test [--long] | python | tidy | bench [--quick] [SECTION] [--into FILE]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
         },
         Some("python") if words.next().is_none() => suite::python(),
         Some("tidy") if words.next().is_none() => report_tidy(),
-        Some("bench") => suite::bench(&arguments[1..]),
+        Some("bench") => bench::run(&arguments[1..]),
         _ => return usage(),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -86,18 +86,6 @@ pub(crate) fn python() -> bool {
     report.finish()
 }
 
-/// Runs the benches in release mode and shows their tables.
-pub(crate) fn bench(arguments: &[String]) -> bool {
-    let mut command = cargo(&["run", "--release", "--package", "procession-benches", "--"]);
-    match run::shown(command.args(arguments)) {
-        Outcome::Failed(why) => {
-            eprintln!("{why}");
-            false
-        }
-        Outcome::Passed(_) | Outcome::Skipped(_) => true,
-    }
-}
-
 /// Has loom check the models of the shared structures. They are optimised, as there are many orders,
 /// and keep out of the other builds' way.
 fn check_models() -> Outcome {
