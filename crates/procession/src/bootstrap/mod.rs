@@ -288,9 +288,11 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
     let own = procession_sys::process::current_pid();
     std::panic::set_hook(Box::new(move |info| {
         let location = info.location().map(ToString::to_string).unwrap_or_default();
-        let backtrace = std::backtrace::Backtrace::capture();
-        let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
-        let backtrace = if captured { backtrace.to_string() } else { String::new() };
+        let backtrace = settings::beyond_memory_limit(|| {
+            let backtrace = std::backtrace::Backtrace::capture();
+            let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+            if captured { backtrace.to_string() } else { String::new() }
+        });
         let is_target = PANIC.with_borrow_mut(|panic| {
             panic.as_mut().map(|panic| *panic = (location.clone(), backtrace.clone())).is_some()
         });
@@ -302,7 +304,7 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
                     "\nprocess '{name}' ({pid}) panicked at {location}:\n{message}\n{backtrace}"
                 ));
             }
-            _ => fallback(info),
+            _ => settings::beyond_memory_limit(|| fallback(info)),
         }
         // A process that the target has forked by itself has this hook, too, and is not the child.
         let is_child = procession_sys::process::current_pid() == own;
