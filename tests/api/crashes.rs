@@ -13,7 +13,18 @@ for_each_method!(
     a_full_stack,
     no_memory,
     no_memory_in_a_thread,
+    a_panic_without_memory_for_a_backtrace,
 );
+
+fn a_panic_without_memory_for_a_backtrace(method: StartMethod) {
+    let panics = || {
+        let full = vec![1_u8; 110 << 20];
+        assert!(full.is_empty(), "on purpose");
+    };
+    let limited = Process::new(panics, ()).memory_limit(128 << 20).env("RUST_BACKTRACE", "1");
+    let error = fail(limited, method);
+    assert!(matches!(&error, JoinError::Panicked { message, .. } if message == "on purpose"));
+}
 
 fn signaled(error: &JoinError) -> i32 {
     match error {
