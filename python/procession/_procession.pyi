@@ -61,9 +61,9 @@ class Barrier:
 class Queue:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
 
-@disjoint_base
 def is_at_task() -> bool: ...
 
+@disjoint_base
 class Seat:
     def __new__(cls) -> Self: ...
 

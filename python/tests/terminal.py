@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import signal
 import sys
@@ -9,7 +10,9 @@ import termios
 import time
 
 # How long a program may say nothing before it counts as hanging.
-PATIENCE = 8
+PATIENCE = 100
+
+FORGOTTEN = re.compile(r"Exception ignored in.*?\nKeyboardInterrupt:? ?\n", re.DOTALL)
 
 
 class Terminal:
@@ -18,7 +21,8 @@ class Terminal:
     def __init__(self, *arguments, **environment):
         self.pid, self._master = pty.fork()
         if self.pid == 0:
-            os.execve(sys.executable, [sys.executable, *arguments], {**os.environ, **environment})
+            environment = {**os.environ, "NO_COLOR": "1", **environment}
+            os.execve(sys.executable, [sys.executable, *arguments], environment)
         self.shown = ""
         self._status = None
 
@@ -54,6 +58,20 @@ class Terminal:
         settings[3] &= ~termios.ECHO
         termios.tcsetattr(self._master, termios.TCSANOW, settings)
         self.type("\x03")
+
+    def interrupt_for_good(self):
+        """Presses Ctrl-C until that has an effect, and tells whether the first time had.
+
+        Python shows and forgets an interrupt that comes to the callback of a weak reference.
+        """
+        times = 0
+        while True:
+            self.interrupt()
+            times += 1
+            self._read_until(lambda: FORGOTTEN.search(self.shown))
+            self.shown, forgotten = FORGOTTEN.subn("", self.shown)
+            if not forgotten:
+                return times == 1
 
     def wait(self):
         """Reads all that is shown to the end, and returns the exit code."""

@@ -13,18 +13,8 @@ for_each_method!(
     a_full_stack,
     no_memory,
     no_memory_in_a_thread,
-    a_panic_without_memory_for_a_backtrace,
+    a_panic_for_want_of_memory_is_told,
 );
-
-fn a_panic_without_memory_for_a_backtrace(method: StartMethod) {
-    let panics = || {
-        let full = vec![1_u8; 110 << 20];
-        assert!(full.is_empty(), "on purpose");
-    };
-    let limited = Process::new(panics, ()).memory_limit(128 << 20).env("RUST_BACKTRACE", "1");
-    let error = fail(limited, method);
-    assert!(matches!(&error, JoinError::Panicked { message, .. } if message == "on purpose"));
-}
 
 fn signaled(error: &JoinError) -> i32 {
     match error {
@@ -170,6 +160,42 @@ fn no_memory(method: StartMethod) {
     };
     let error = fail(Process::new(bit_by_bit, ()).memory_limit(LIMIT), method);
     assert!(matches!(error, JoinError::OutOfMemory { limit: Some(LIMIT) }), "{error:?}");
+}
+
+fn a_panic_for_want_of_memory_is_told(method: StartMethod) {
+    let fills = || -> () {
+        let mut all: Vec<Vec<u8>> = Vec::with_capacity(LIMIT as usize >> 20);
+        loop {
+            let mut piece = Vec::new();
+            if piece.try_reserve_exact(1 << 20).is_err() {
+                // For the message; the trace takes many times as much.
+                all.pop();
+                panic!("nothing left");
+            }
+            piece.resize(1 << 20, 1);
+            all.push(piece);
+        }
+    };
+    for (trace, expected) in [("0", false), ("1", true)] {
+        let process = Process::new(fills, ()).memory_limit(LIMIT).env("RUST_BACKTRACE", trace);
+        match fail(process, method) {
+            JoinError::Panicked { message, backtrace, .. } => {
+                assert_eq!((&*message, !backtrace.is_empty()), ("nothing left", expected));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // Again and again: a trace that was made does not count, and a limit stays one.
+    let twice = || {
+        let caught =
+            |text: &'static str| std::panic::catch_unwind(move || panic!("{text}")).is_err();
+        let panics = caught("once") && caught("twice");
+        let half = vec![1u8; LIMIT as usize / 2].len();
+        (panics, half, Vec::<u8>::new().try_reserve_exact(2 * LIMIT as usize).is_err())
+    };
+    let process = Process::new(twice, ()).memory_limit(LIMIT).env("RUST_BACKTRACE", "1");
+    let result = start(process, method).join().expect("it returns");
+    assert_eq!(result, (true, LIMIT as usize / 2, true));
 }
 
 fn no_memory_in_a_thread(method: StartMethod) {

@@ -20,6 +20,7 @@ mod named;
 mod pipe;
 mod pipe_room;
 mod pool;
+mod pool_bad;
 mod pool_ends;
 mod pool_events;
 mod pool_futures;

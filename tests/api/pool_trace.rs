@@ -206,6 +206,8 @@ fn a_timeline_follows_another(method: StartMethod) {
     assert_eq!(pool.apply(square, (3,)), Ok(9));
     let refused = pool.trace(folder.path().join("nowhere").join("1")).expect_err("no such folder");
     assert!(matches!(&refused, PoolError::Invalid { message } if message.contains("nowhere")));
+    let full = pool.trace("/dev/full").expect_err("a disk without room");
+    assert!(matches!(&full, PoolError::Invalid { message } if message.contains("/dev/full")));
     assert_eq!(pool.apply(square, (3,)), Ok(9));
     pool.trace(&second).expect("a file");
     assert_eq!(slices(&events(&first)).len(), 2, "the first is complete");

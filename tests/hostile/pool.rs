@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use procession::{Pool, TaskError};
-use procession_tests::{METHODS, Random, is_long, tests};
+use procession_tests::{Folder, METHODS, Random, is_long, tests};
 
 tests! {
     scribbled_slots_do_the_parent_no_harm,
@@ -61,6 +61,13 @@ fn scribbled_slots_do_the_parent_no_harm() {
         let method = METHODS[round % 2];
         let pool = Pool::builder().workers(2).start_method(method).build().expect("a pool");
         let chunk = [1, 10][round / 2 % 2];
+        let folder = Folder::new();
+        let file = folder.path().join("trace.json");
+        // Then workers say when tasks began and ended, and anybody may have written over that.
+        let is_traced = round / 4 % 2 == 1;
+        if is_traced {
+            pool.trace(&file).expect("a file");
+        }
         let squares = |n: u64| n * n;
         let before =
             pool.options().chunk_size(chunk).map_async(squares, 0..200).expect("it is open");
@@ -79,6 +86,11 @@ fn scribbled_slots_do_the_parent_no_harm() {
                 Ok(_) => values += 1,
                 Err(_) => errors += 1,
             }
+        }
+        if is_traced {
+            let text = std::fs::read_to_string(&file).expect("it is there");
+            let events: Result<Vec<serde_json::Value>, _> = serde_json::from_str(&text);
+            assert!(events.is_ok_and(|events| !events.is_empty()), "{text}");
         }
         // Another pool is not concerned.
         if round % 10 == 0 {

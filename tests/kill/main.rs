@@ -11,3 +11,4 @@ mod queue;
 mod shared;
 mod soak;
 mod support;
+mod timeline;

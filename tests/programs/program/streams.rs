@@ -3,13 +3,14 @@
 use std::io::{BufRead, Read};
 use std::process::{ExitCode, Stdio};
 
-use procession::Process;
+use procession::{Pool, Process};
 use procession_tests::join;
 
 /// Runs a scenario of this family.
 pub(crate) fn run(scenario: &str, rest: &[String]) -> Option<ExitCode> {
     match scenario {
         "inherited" => inherited(rest),
+        "pool" => pool(rest),
         _ => return None,
     }
     Some(ExitCode::SUCCESS)
@@ -37,4 +38,12 @@ fn inherited(rest: &[String]) {
     join(explicitly.stdin(inherit()).stdout(inherit()).stderr(inherit()), method);
     println!();
     assert_eq!(std::io::stdin().lock().lines().count(), 0);
+}
+
+/// Workers have the program's streams as well, and a pool needs none of them.
+fn pool(rest: &[String]) {
+    let pool = Pool::builder().workers(3).start_method(crate::method(rest));
+    let pool = pool.build().expect("a pool");
+    pool.options().chunk_size(3).map(|n: u32| println!("line {n}"), 0..100).expect("they return");
+    pool.apply(|| println!("a task has read {:?}", line()), ()).expect("it returns");
 }

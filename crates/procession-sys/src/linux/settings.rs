@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
@@ -120,8 +121,75 @@ pub fn limit_memory(limit: u64) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let old = rustix::process::getrlimit(Resource::Data);
-    let maximum = Some(old.maximum.map_or(limit, |m| m.min(limit)));
-    Ok(rustix::process::setrlimit(Resource::Data, Rlimit { current: maximum, maximum })?)
+    let at_most = |most: u64| Some(old.maximum.map_or(most, |maximum| maximum.min(most)));
+    let (current, maximum) = (at_most(limit), at_most(limit.saturating_add(RESERVE)));
+    rustix::process::setrlimit(Resource::Data, Rlimit { current, maximum })?;
+    beyond().limit = current;
+    Ok(())
+}
+
+/// How much more than its limit a process may have while it says why it has failed.
+const RESERVE: u64 = 256 << 20;
+
+/// What [`limit_memory`] has set, and how many threads are beyond it.
+#[derive(Default)]
+struct Beyond {
+    limit: Option<u64>,
+    threads: usize,
+    /// How much there was before the first of them.
+    before: u64,
+}
+
+fn beyond() -> MutexGuard<'static, Beyond> {
+    static BEYOND: Mutex<Beyond> = Mutex::new(Beyond { limit: None, threads: 0, before: 0 });
+    // A few numbers: they are right whoever has panicked.
+    BEYOND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls `f`, which may need more memory than [`limit_memory`] has left, but not for long. What it
+/// keeps does not count against the limit.
+///
+/// Rust's trace of a panic waits for itself for ever when it finds no memory.
+pub fn beyond_memory_limit<R>(f: impl FnOnce() -> R) -> R {
+    /// Is on the way back, however `f` ends.
+    struct Back;
+    impl Drop for Back {
+        fn drop(&mut self) {
+            let mut beyond = beyond();
+            beyond.threads -= 1;
+            if beyond.threads == 0
+                && let Some(limit) = beyond.limit
+            {
+                let kept = private_memory().unwrap_or(0).saturating_sub(beyond.before);
+                beyond.limit = Some(limit.saturating_add(kept));
+                set_current(beyond.limit);
+            }
+        }
+    }
+    let mut state = beyond();
+    if state.limit.is_none() {
+        drop(state);
+        return f();
+    }
+    if state.threads == 0 {
+        set_current(None);
+        state.before = private_memory().unwrap_or(u64::MAX);
+    }
+    state.threads += 1;
+    drop(state);
+    let _back = Back;
+    f()
+}
+
+/// Sets the current limit, or makes it what it may be at the most.
+fn set_current(limit: Option<u64>) {
+    let maximum = rustix::process::getrlimit(Resource::Data).maximum;
+    let current = match (limit, maximum) {
+        (Some(limit), Some(maximum)) => Some(limit.min(maximum)),
+        (limit, maximum) => limit.or(maximum),
+    };
+    // It can only be refused above the maximum.
+    let _ = rustix::process::setrlimit(Resource::Data, Rlimit { current, maximum });
 }
 
 /// The bytes that count against the limit now.

@@ -288,7 +288,11 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
     let own = procession_sys::process::current_pid();
     std::panic::set_hook(Box::new(move |info| {
         let location = info.location().map(ToString::to_string).unwrap_or_default();
-        let backtrace = capture_backtrace();
+        let backtrace = settings::beyond_memory_limit(|| {
+            let backtrace = std::backtrace::Backtrace::capture();
+            let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+            if captured { backtrace.to_string() } else { String::new() }
+        });
         let is_target = PANIC.with_borrow_mut(|panic| {
             panic.as_mut().map(|panic| *panic = (location.clone(), backtrace.clone())).is_some()
         });
@@ -300,7 +304,7 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
                     "\nprocess '{name}' ({pid}) panicked at {location}:\n{message}\n{backtrace}"
                 ));
             }
-            _ => fallback(info),
+            _ => settings::beyond_memory_limit(|| fallback(info)),
         }
         // A process that the target has forked by itself has this hook, too, and is not the child.
         let is_child = procession_sys::process::current_pid() == own;
@@ -310,24 +314,6 @@ fn install_hook(wire: &'static Wire, voice: Voice) {
                 Report::Panicked { message, location, backtrace }.send(wire, &Encoded::default());
         }
     }));
-}
-
-/// The backtrace of a panic, if one is wanted and there is memory to make it.
-///
-/// Whoever finds none left meanwhile holds a lock of the standard library's that the message about that
-/// needs as well, and would wait for itself for ever.
-fn capture_backtrace() -> String {
-    /// More than the symbols of most programs take.
-    const ROOM: usize = 64 << 20;
-    let mut room = Vec::<u8>::new();
-    let is_there = room.try_reserve_exact(ROOM).is_ok();
-    drop(std::hint::black_box(room)); // or the compiler leaves it out
-    if !is_there {
-        return String::new();
-    }
-    let backtrace = std::backtrace::Backtrace::capture();
-    let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
-    if captured { backtrace.to_string() } else { String::new() }
 }
 
 /// A panic that was caught.

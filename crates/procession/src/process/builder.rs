@@ -155,6 +155,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     ///
     /// An allocation beyond it fails; if that ends the process, [`join`](Child::join) says
     /// [`OutOfMemory`](crate::JoinError::OutOfMemory).
+    /// Only while a panic is told may there be more, up to 256 MiB: its trace needs memory, and it is
+    /// often for want of that that it is made.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = Some(bytes);
         self
