@@ -62,13 +62,33 @@ def run(data, parent, tracker, blocked=None):
     with open(data, "rb") as pickled:
         current._inheriting = True
         try:
-            prepare(pickle.load(pickled))
-            started = pickle.load(pickled)
+            preparation, lengths = pickle.load(pickled)
+            prepare(preparation)
+            started = pickle.load(pickled, buffers=mapped(data, lengths))
         finally:
             del current._inheriting
     if blocked is not None and not hasattr(started, "_holds_interrupts"):
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return started._bootstrap(parent_sentinel=parent)
+
+
+def aligned(position):
+    """Returns where the next large buffer begins."""
+    return (position + 63) & ~63
+
+
+def mapped(data, lengths):
+    """Returns the large buffers at the start of a descriptor's memory, as memory of this process."""
+    if not lengths:
+        return None
+    import mmap
+
+    ends = []
+    for length in lengths:
+        ends.append(aligned(ends[-1] if ends else 0) + length)
+    # A page is copied when it is written to, and not before.
+    memory = memoryview(mmap.mmap(data, ends[-1], flags=mmap.MAP_PRIVATE))
+    return [memory[end - length : end] for end, length in zip(ends, lengths)]
 
 
 def use_tracker(fd):

@@ -9,7 +9,7 @@ import pickle
 import types
 from multiprocessing.reduction import ForkingPickler
 
-__all__ = ["by_value", "dumps", "dumps_function", "loads"]
+__all__ = ["dumps", "dumps_function", "loads"]
 
 loads = pickle.loads
 
@@ -76,8 +76,11 @@ class _Sink:
 _free: list = []
 
 
-def dumps(obj):
-    """Returns the pickle of an object; with large buffers in it, a pair of the pickle and those."""
+def dumps(obj, again=None):
+    """Returns the pickle of an object; with large buffers in it, a pair of the pickle and those.
+
+    `again` is called before another attempt.
+    """
     if len(_for_all) != _of_all or len(_reducers) != _of_processes:
         _update()
     try:
@@ -88,7 +91,7 @@ def dumps(obj):
     try:
         pickler.dump(obj)
     except Exception as error:  # and the pickler is not used again
-        return _dumps_by_value(obj, error)
+        return _dumps_by_value(obj, error, again)
     dumped = sink.take()
     # One that has seen much has tables for as much, which would be cleared each time.
     if type(dumped) is bytes and len(dumped) < _LARGE:
@@ -103,23 +106,22 @@ def dumps_function(function):
         pickled = bytes(ForkingPickler.dumps(function))
     except Exception as error:
         sink = _Sink()
-        by_value(function, sink, error)
+        _by_value(function, sink, error)
         plain = type(function) is types.FunctionType and function.__closure__ is None
         return b"".join(sink.pieces), plain
     return pickled, type(function) in (types.FunctionType, types.BuiltinFunctionType, type)
 
 
-def _dumps_by_value(obj, error):
+def _dumps_by_value(obj, error, again):
     sink = _Sink()
-    by_value(obj, sink, error, buffer_callback=sink.keep_out)
+    _by_value(obj, sink, error, again, buffer_callback=sink.keep_out)
     return sink.take()
 
 
-def by_value(obj, file, error, **settings):
+def _by_value(obj, file, error, again=None, **settings):
     """Pickles an object with functions in it that have no name, which has failed with `error`.
 
-    Raises:
-        Exception: `error`, if it is not one that `cloudpickle` can help with, or that is not there.
+    Raises `error` if it is not one that `cloudpickle` can help with, or if that is not there.
     """
     if not _is_nameless(error):
         raise error
@@ -131,6 +133,8 @@ def by_value(obj, file, error, **settings):
             "cloudpickle: pip install 'procession[cloudpickle]'",
         )
         raise error from None
+    if again is not None:
+        again()
     _pickler_by_value(cloudpickle)(file, _PROTOCOL, **settings).dump(obj)
 
 

@@ -27,9 +27,9 @@ class Popen(popen_fork.Popen):
         self._fds.append(fd)
         return len(self._fds) - 1
 
-    def forget(self, kept):
-        """Passes no more than the first `kept` of what was to be passed."""
-        del self._fds[kept:]
+    def forget(self):
+        """Passes nothing of what was to be passed."""
+        self._fds.clear()
 
     def _launch(self, process_obj):
         data = pickled(self, process_obj)

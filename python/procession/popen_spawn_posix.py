@@ -1,11 +1,12 @@
 """The start by a new interpreter."""
 
 import os
-from multiprocessing import reduction, spawn, util
+from multiprocessing import spawn, util
 from multiprocessing.context import set_spawning_popen
 
 from . import popen_fork
-from ._child import Passed
+from ._child import Passed, aligned
+from ._pickling import dumps
 
 __all__ = ["Popen"]
 
@@ -18,36 +19,32 @@ def pickled(popen, process_obj):
     """Returns a descriptor of memory with all that a child has to know, written by `popen`'s rules.
 
     It is written before there is a child: what cannot be pickled costs no process, and a child that
-    dies early leaves nobody writing.
+    dies early leaves nobody writing. Large buffers are at the start of the memory, where the child
+    maps them; what it reads are the pickles behind them, from where the descriptor stands.
     """
+    set_spawning_popen(popen)
+    try:
+        preparation = spawn.get_preparation_data(process_obj._name)
+        dumped, buffers = dumps(process_obj, popen.forget), ()
+        if type(dumped) is tuple:
+            dumped, buffers = dumped
+        preparation = dumps((preparation, [buffer.nbytes for buffer in buffers]))
+    finally:
+        set_spawning_popen(None)
     data = os.memfd_create("procession")
     try:
         with open(data, "wb", closefd=False) as file:
-            set_spawning_popen(popen)
-            try:
-                reduction.dump(spawn.get_preparation_data(process_obj._name), file)
-                _dump(popen, process_obj, file)
-            finally:
-                set_spawning_popen(None)
-        os.lseek(data, 0, os.SEEK_SET)
+            for buffer in buffers:
+                file.seek(aligned(file.tell()))
+                file.write(buffer)
+            file.seek(start := aligned(file.tell()))
+            file.write(preparation)
+            file.write(dumped)
+        os.lseek(data, start, os.SEEK_SET)
     except BaseException:
         os.close(data)
         raise
     return data
-
-
-def _dump(popen, process_obj, file):
-    start, passed = file.tell(), len(popen._fds)
-    try:
-        reduction.dump(process_obj, file)
-    except Exception as error:
-        from ._pickling import by_value
-
-        # Once more from the start, and without what was to be passed.
-        file.seek(start)
-        file.truncate()
-        popen.forget(passed)
-        by_value(process_obj, file, error)
 
 
 class Popen(popen_fork.Popen):
@@ -65,9 +62,9 @@ class Popen(popen_fork.Popen):
         self._fds.append(os.dup(fd))
         return self._fds[-1]
 
-    def forget(self, kept):
-        """Passes no more than the first `kept` of what was to be passed."""
-        while len(self._fds) > kept:
+    def forget(self):
+        """Passes nothing of what was to be passed."""
+        while self._fds:
             os.close(self._fds.pop())
 
     def _launch(self, process_obj):
