@@ -14,7 +14,7 @@ __all__ = ["dumps", "dumps_function", "loads"]
 loads = pickle.loads
 
 _for_all = copyreg.dispatch_table
-_reducers = ForkingPickler._extra_reducers
+_reducers = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
 _PROTOCOL = 5
 
 # Smaller buffers are in the pickle: one more piece of a message costs as much as copying them.
@@ -126,7 +126,7 @@ def _by_value(obj, file, error, again=None, **settings):
     if not _is_nameless(error):
         raise error
     try:
-        import cloudpickle
+        import cloudpickle  # type: ignore[import-not-found,import-untyped]
     except ImportError:
         error.args = (
             f"{error}; functions and classes without a name of their module, as lambdas, need "
@@ -148,8 +148,5 @@ def _is_nameless(error):
 
 def _pickler_by_value(cloudpickle):
     """The pickler of `cloudpickle`, with what was registered for processes."""
-
-    class Pickler(cloudpickle.Pickler):
-        dispatch_table = {**cloudpickle.Pickler.dispatch_table, **_for_all, **_reducers}
-
-    return Pickler
+    table = {**cloudpickle.Pickler.dispatch_table, **_for_all, **_reducers}
+    return type("Pickler", (cloudpickle.Pickler,), {"dispatch_table": table})
