@@ -35,6 +35,18 @@ macro_rules! ordering {
 }
 pub(crate) use ordering;
 
+/// As `fence(SeqCst)`, for who has changed an atomic in one step, a lock's word for instance, since the
+/// stores that are to be before it.
+#[inline(always)]
+pub(crate) fn fence_after_update() {
+    // PLATFORM: x86's locked instructions are such fences, and a second one costs as much again: only
+    // the compiler has to be told.
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    fence(Ordering::SeqCst);
+}
+
 /// Says that plain bytes of shared memory are about to be read: a model sees whether another may be
 /// writing them.
 #[cfg(not(loom))]

@@ -80,6 +80,7 @@ impl Gate {
     }
 
     /// Wakes at most `count` sleepers, after a change to what they wait for.
+    #[inline]
     pub(crate) fn open(&self, count: u32) {
         // ORDERING: SeqCst: the caller's change is before the look, for everybody.
         fence(ordering!("gate.open", SeqCst));
@@ -87,7 +88,15 @@ impl Gate {
     }
 
     /// As [`open`](Self::open), for a caller that has made the fence itself since the change.
+    #[inline]
     pub(crate) fn open_fenced(&self, count: u32) {
+        if self.0.load(Ordering::Relaxed) & SLEEPERS != 0 {
+            self.wake(count);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, count: u32) {
         let Some(opened) = self.begin_turn() else { return };
         let woken = futex::wake(&self.0, count);
         if woken < usize::try_from(count).unwrap_or(usize::MAX) {

@@ -43,6 +43,7 @@ pub(crate) struct Hunger(AtomicU32);
 
 impl Hunger {
     /// Tells whether newcomers should stand back.
+    #[inline]
     pub(crate) fn is_felt(&self) -> bool {
         // ORDERING: a request that guards nothing.
         self.0.load(Ordering::Relaxed) != 0

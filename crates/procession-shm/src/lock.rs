@@ -134,6 +134,7 @@ impl LockWords {
     }
 
     /// Takes the lock, at most until `deadline`; `None` when that has passed.
+    #[inline]
     pub(crate) fn acquire(
         &self,
         core: &std::sync::Arc<Core>,
@@ -143,6 +144,17 @@ impl LockWords {
         if self.acquire_at_once(me) {
             return Ok(Some(Acquired::Free));
         }
+        self.acquire_in_time(core, me, deadline)
+    }
+
+    /// Takes the lock when it is not to be had at once.
+    #[cold]
+    pub(crate) fn acquire_in_time(
+        &self,
+        core: &std::sync::Arc<Core>,
+        me: Number,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Acquired>, SegmentError> {
         let is_free = || !self.is_held();
         self.hunger.block(core, &self.gate, deadline, is_free, |attempt| {
             self.attempt(core, me, attempt == Attempt::Sleeping)
@@ -151,6 +163,7 @@ impl LockWords {
 
     /// Takes the lock if it is free, nobody died with it and nobody has waited long for it; looks at
     /// nothing else.
+    #[inline]
     pub(crate) fn acquire_at_once(&self, me: Number) -> bool {
         if self.hunger.is_felt() {
             return false;
@@ -187,15 +200,18 @@ impl LockWords {
     }
 
     /// Gives the lock up, whoever holds it.
+    #[inline]
     pub(crate) fn release(&self) -> Result<(), NotHeld> {
         self.release_if(|_| true)
     }
 
     /// Gives the lock up if this process holds it.
+    #[inline]
     pub(crate) fn release_own(&self, me: Number) -> Result<(), NotHeld> {
         self.release_if(|holder| holder == me)
     }
 
+    #[inline]
     fn release_if(&self, may: impl Fn(Number) -> bool) -> Result<(), NotHeld> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {

@@ -53,11 +53,11 @@ use procession_sys::ready::Bell;
 use procession_sys::wire::{MAX_HANDLES, ReceiveError, Wire};
 use procession_sys::{BorrowedHandle, Handle, crash_point, shared};
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_update};
 use crate::gate::Gate;
 pub use crate::lent::Bytes;
 use crate::lock::LockWords;
-use crate::ring::{self, Garbage, Memory, Message, Ring, WriteError};
+use crate::ring::{self, Garbage, Memory, Ring, WriteError};
 use crate::roster::{OwnCount, PLACES, Participant, place_of};
 use crate::segment::{Body, Core, NewLine, Segment, SegmentError};
 use crate::turn::{AT_ONCE, Guard, Turn, patience};
@@ -236,6 +236,7 @@ impl Queue {
         [self.segment.handle(), packets_in, packets_out, self.bell.handle()]
     }
 
+    #[inline]
     fn ring(&self) -> Ring<'_, Core> {
         Ring { words: &self.segment.body().rings, memory: &self.segment.core }
     }
@@ -352,8 +353,8 @@ impl Queue {
         }
         words.puts.store(sequence.wrapping_add(1), Ordering::Release);
         drop(guard);
-        // ORDERING: SeqCst: the message is before the looks at who waits for one.
-        fence(Ordering::SeqCst);
+        // ORDERING: the message is before the looks at who waits for one.
+        fence_after_update();
         words.readers.open_fenced(1);
         self.tell_pollers();
         Ok(Some(Ok(())))
@@ -498,7 +499,7 @@ impl Queue {
         let Some(guard) = Guard::acquire(core, &words.get, turn)? else { return Ok(None) };
         let ring = self.ring();
         let message = match ring.first() {
-            Ok(Some(message)) if turn == Turn::AtOnce && message.length > AT_ONCE => {
+            Ok(Some(message)) if turn == Turn::AtOnce && message.length() > AT_ONCE => {
                 return Ok(None);
             }
             Ok(Some(message)) => message,
@@ -513,12 +514,13 @@ impl Queue {
         if guard.from_dead {
             words.gets.store(message.sequence, Ordering::Release);
         }
-        let value = if message.has_handles { None } else { copy(&ring.bytes(message)) };
+        let value = if message.has_handles() { None } else { copy(&ring.bytes(message)) };
         if value.is_none() {
             ring.read(message, bytes).map_err(GetError::Io)?;
         }
-        let handles = match self.handles_of(message, bytes) {
-            Ok(handles) => handles,
+        let found = message.has_handles().then(|| self.handles_of(bytes)).transpose();
+        let handles = match found {
+            Ok(handles) => handles.unwrap_or_default(),
             Err(GetError::Garbage) => {
                 words.gets.store(message.sequence.wrapping_add(1), Ordering::Release);
                 ring.remove(message);
@@ -536,7 +538,7 @@ impl Queue {
         // CRASH (queue.get.counted): the message is there; the next reader sets the count back.
         crash_point!("queue.get.counted");
         ring.remove(message);
-        if message.has_handles {
+        if message.has_handles() {
             // It was looked at only; it may be thrown away now.
             let _ = self.packets_out.receive(&mut [0; 8], &mut Vec::new(), false);
         }
@@ -549,10 +551,14 @@ impl Queue {
         Ok(Some(value.map_or(Got::Bytes(Taken { handles }), Got::Value)))
     }
 
-    /// Wakes who waits for the room of messages that were taken.
+    /// Wakes who waits for the room of messages that were taken; the readers' lock was given up just
+    /// now.
+    #[inline]
     fn has_room(&self, messages: u32) {
         let words = self.segment.body();
-        words.writers.open(messages);
+        // ORDERING: the room is before the look at who waits for it.
+        fence_after_update();
+        words.writers.open_fenced(messages);
         // ORDERING: after the opening: who said so later has seen it, and does not sleep.
         if words.crowded.load(Ordering::Acquire) != 0 {
             // Before the opening: who is woken by it may say so again.
@@ -561,12 +567,9 @@ impl Queue {
         }
     }
 
-    /// Finds the handles that belong to a message, without taking them away yet.
-    fn handles_of(&self, message: Message, bytes: &mut Vec<u8>) -> Result<Vec<Handle>, GetError> {
+    /// Finds the handles that belong to a message with these bytes, without taking them away yet.
+    fn handles_of(&self, bytes: &mut Vec<u8>) -> Result<Vec<Handle>, GetError> {
         let mut handles = Vec::new();
-        if !message.has_handles {
-            return Ok(handles);
-        }
         let ticket = bytes.first_chunk::<8>().copied().ok_or(GetError::Garbage)?;
         bytes.drain(..8);
         let wanted = u64::from_ne_bytes(ticket);
@@ -655,12 +658,14 @@ impl Queue {
 
     /// Tells whether it is closed.
     #[must_use]
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.segment.body().closed.load(Ordering::Acquire) != 0
     }
 
     /// Returns how many messages are there now.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         let words = self.segment.body();
         let gets = words.gets.load(Ordering::Acquire);
@@ -670,12 +675,14 @@ impl Queue {
 
     /// Tells whether no message is there now.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.ring().is_empty()
     }
 
     /// Tells whether there are as many as there may be.
     #[must_use]
+    #[inline]
     pub fn is_full(&self) -> bool {
         let limit = self.segment.body().limit.load(Ordering::Relaxed);
         limit != UNBOUNDED && self.len() >= limit as usize
@@ -712,6 +719,7 @@ impl Queue {
     }
 
     /// Rings for who waits at the bell; the caller has made a fence since its change.
+    #[inline]
     fn tell_pollers(&self) {
         let words = self.segment.body();
         if words.pollers.load(Ordering::Relaxed) != 0 {

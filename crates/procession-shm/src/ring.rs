@@ -174,8 +174,20 @@ pub(crate) struct Message {
     position: u64,
     /// How many messages were put before it.
     pub(crate) sequence: u64,
-    pub(crate) length: usize,
-    pub(crate) has_handles: bool,
+    /// Its length, and whether handles go with it: one word, as it is copied often.
+    header: u64,
+}
+
+impl Message {
+    #[inline]
+    pub(crate) fn length(&self) -> usize {
+        (self.header & !HAS_HANDLES) as usize
+    }
+
+    #[inline]
+    pub(crate) fn has_handles(&self) -> bool {
+        self.header & HAS_HANDLES != 0
+    }
 }
 
 /// Room a message of `length` takes.
@@ -184,17 +196,20 @@ fn room(length: usize) -> u64 {
 }
 
 impl<M: Memory> Ring<'_, M> {
+    #[inline]
     fn region(&self, index: usize) -> &Region {
         &self.words.regions[index % REGIONS]
     }
 
     /// The index that a word names, whatever stands there.
+    #[inline]
     fn named(word: &AtomicU32) -> usize {
         // ORDERING: Acquire pairs with the Release in `first`: what a region that is not read any
         // more was left in.
         word.load(Ordering::Acquire) as usize % REGIONS
     }
 
+    #[inline]
     fn next(&self, index: usize) -> Option<usize> {
         // ORDERING: Acquire pairs with the Release in `move_on`: the region is ready.
         let next = self.region(index).next.load(Ordering::Acquire) as usize;
@@ -202,6 +217,7 @@ impl<M: Memory> Ring<'_, M> {
     }
 
     /// `(head, tail)`, if they can be.
+    #[inline]
     fn counts(&self, index: usize) -> Result<(u64, u64), Garbage> {
         let region = self.region(index);
         let head = region.head.load(Ordering::Acquire);
@@ -212,6 +228,7 @@ impl<M: Memory> Ring<'_, M> {
 
     /// As [`counts`](Self::counts), but the head may be an older one if `needed` bytes fit all the
     /// same; the writers' lock is held.
+    #[inline]
     fn counts_to_write(&self, index: usize, needed: u64) -> Result<(u64, u64), Garbage> {
         let (region, size) = (self.region(index), size_of_region(index) as u64);
         let tail = region.tail.load(Ordering::Relaxed);
@@ -228,6 +245,7 @@ impl<M: Memory> Ring<'_, M> {
 
     /// As [`counts`](Self::counts), but the tail may be an older one if there is something before
     /// it; the readers' lock is held.
+    #[inline]
     fn counts_to_read(&self, index: usize) -> Result<(u64, u64), Garbage> {
         let region = self.region(index);
         if let Some(counts) = self.known_to_be_there(index) {
@@ -239,6 +257,7 @@ impl<M: Memory> Ring<'_, M> {
     }
 
     /// What is there by what readers have seen, if there is something; without a lock, a guess.
+    #[inline]
     fn known_to_be_there(&self, index: usize) -> Option<(u64, u64)> {
         let region = self.region(index);
         let head = region.head.load(Ordering::Relaxed);
@@ -249,6 +268,7 @@ impl<M: Memory> Ring<'_, M> {
     }
 
     /// Where the byte at `position` of a region is, and how many follow it without a break.
+    #[inline]
     fn place(&self, index: usize, position: u64) -> (NonNull<u8>, usize) {
         let size = size_of_region(index);
         // A remainder: sizes are powers of two, which the compiler does not see.
@@ -258,6 +278,7 @@ impl<M: Memory> Ring<'_, M> {
         (start, size - within)
     }
 
+    #[inline]
     fn copy_in(&self, index: usize, position: u64, bytes: &[u8]) {
         let (start, contiguous) = self.place(index, position);
         let (first, second) = bytes.split_at(bytes.len().min(contiguous));
@@ -273,6 +294,34 @@ impl<M: Memory> Ring<'_, M> {
         }
     }
 
+    /// As [`copy_in`](Self::copy_in), for a word of a header.
+    #[inline]
+    fn write_word(&self, index: usize, position: u64, word: u64) {
+        let (start, contiguous) = self.place(index, position);
+        if contiguous < size_of::<u64>() {
+            // No message that follows the rules begins there.
+            return self.copy_in(index, position, &word.to_ne_bytes());
+        }
+        will_write(start, size_of::<u64>());
+        // SAFETY: as in `copy_in`. It is one store: a vector's would wait for two words' to be done.
+        unsafe { start.cast::<u64>().write_unaligned(word) };
+    }
+
+    /// As [`copy_out`](Self::copy_out), for a word of a header.
+    #[inline]
+    fn read_word(&self, index: usize, position: u64) -> u64 {
+        let (start, contiguous) = self.place(index, position);
+        if contiguous < size_of::<u64>() {
+            let mut bytes = [0; size_of::<u64>()];
+            self.copy_out(index, position, &mut bytes);
+            return u64::from_ne_bytes(bytes);
+        }
+        will_read(start, size_of::<u64>());
+        // SAFETY: as in `copy_out`.
+        unsafe { start.cast::<u64>().read_unaligned() }
+    }
+
+    #[inline]
     fn copy_out(&self, index: usize, position: u64, bytes: &mut [u8]) {
         let (start, contiguous) = self.place(index, position);
         let (first, second) = bytes.split_at_mut(bytes.len().min(contiguous));
@@ -289,6 +338,7 @@ impl<M: Memory> Ring<'_, M> {
     }
 
     /// Writes a message and commits it; the writers' lock is held.
+    #[inline]
     pub(crate) fn write(
         &self,
         prefix: &[u8],
@@ -328,12 +378,11 @@ impl<M: Memory> Ring<'_, M> {
         let Ok((_, tail)) = counts else { return Err(WriteError::NoRoom) };
         self.back(index, tail, needed).map_err(WriteError::Memory)?;
         let header = length as u64 | if has_handles { HAS_HANDLES } else { 0 };
-        let header = (u128::from(sequence) << 64 | u128::from(header)).to_le_bytes();
+        self.write_word(index, tail, header);
         // Counts that nobody wrote who follows the rules may be about to wrap.
-        let bytes = tail.wrapping_add(HEADER);
-        self.copy_in(index, tail, &header);
-        let mut position = bytes;
-        for part in std::iter::once(&prefix).chain(parts) {
+        self.write_word(index, tail.wrapping_add(HEADER / 2), sequence);
+        let mut position = tail.wrapping_add(HEADER);
+        for part in std::iter::once(&prefix).chain(parts).filter(|part| !part.is_empty()) {
             self.copy_in(index, position, part);
             position = position.wrapping_add(part.len() as u64);
         }
@@ -379,6 +428,7 @@ impl<M: Memory> Ring<'_, M> {
     }
 
     /// Makes sure that there is memory for `needed` bytes from `position` on.
+    #[inline]
     fn back(&self, index: usize, position: u64, needed: u64) -> io::Result<()> {
         let (region, size) = (self.region(index), size_of_region(index));
         let backed = if index == 0 { size } else { region.backed.load(Ordering::Relaxed) as usize };
@@ -396,6 +446,7 @@ impl<M: Memory> Ring<'_, M> {
     }
 
     /// Finds the next message; the readers' lock is held.
+    #[inline]
     pub(crate) fn first(&self) -> Result<Option<Message>, Garbage> {
         let mut index = Self::named(&self.words.read);
         for _ in 0..=REGIONS {
@@ -418,13 +469,11 @@ impl<M: Memory> Ring<'_, M> {
         Err(Garbage)
     }
 
+    #[inline]
     fn message_at(&self, region: usize, position: u64, tail: u64) -> Result<Message, Garbage> {
-        let mut header = [0; HEADER as usize];
-        self.copy_out(region, position, &mut header);
-        let header = u128::from_le_bytes(header);
-        let (sequence, header) = ((header >> 64) as u64, header as u64);
-        let (length, has_handles) = (header & !HAS_HANDLES, header & HAS_HANDLES != 0);
-        let length = usize::try_from(length).map_err(|_| Garbage)?;
+        let header = self.read_word(region, position);
+        let sequence = self.read_word(region, position.wrapping_add(HEADER / 2));
+        let length = usize::try_from(header & !HAS_HANDLES).map_err(|_| Garbage)?;
         if length > LONGEST || room(length) > tail.wrapping_sub(position) {
             return Err(Garbage);
         }
@@ -432,13 +481,14 @@ impl<M: Memory> Ring<'_, M> {
         if length > PIECE && self.memory.backed().is_ok_and(|backed| backed < length as u64) {
             return Err(Garbage);
         }
-        Ok(Message { region, position, sequence, length, has_handles })
+        Ok(Message { region, position, sequence, header })
     }
 
     /// Lends a message's bytes; the readers' lock is held as long.
     #[cfg_attr(loom, expect(dead_code, reason = "queues are not modelled"))]
+    #[inline]
     pub(crate) fn bytes(&self, message: Message) -> Bytes<'_> {
-        let Message { region, position, length, .. } = message;
+        let (Message { region, position, .. }, length) = (message, message.length());
         let position = position.wrapping_add(HEADER);
         let (start, contiguous) = self.place(region, position);
         let first = length.min(contiguous);
@@ -449,10 +499,11 @@ impl<M: Memory> Ring<'_, M> {
     }
 
     /// Copies a message out; the readers' lock is held. An error if there is no memory for it.
+    #[inline]
     pub(crate) fn read(&self, message: Message, bytes: &mut Vec<u8>) -> io::Result<()> {
-        bytes.try_reserve(message.length.saturating_sub(bytes.len()))?;
+        bytes.try_reserve(message.length().saturating_sub(bytes.len()))?;
         // What is there already is overwritten: only more of it costs.
-        bytes.resize(message.length, 0);
+        bytes.resize(message.length(), 0);
         self.copy_out(message.region, message.position.wrapping_add(HEADER), bytes);
         Ok(())
     }
@@ -460,18 +511,19 @@ impl<M: Memory> Ring<'_, M> {
     /// As [`read`](Self::read), behind what is in `bytes` already, which is unchanged by an error.
     pub(crate) fn read_behind(&self, message: Message, bytes: &mut Vec<u8>) -> io::Result<()> {
         let before = bytes.len();
-        bytes.try_reserve(message.length)?;
-        bytes.resize(before + message.length, 0);
+        bytes.try_reserve(message.length())?;
+        bytes.resize(before + message.length(), 0);
         let behind = &mut bytes[before..];
         self.copy_out(message.region, message.position.wrapping_add(HEADER), behind);
         Ok(())
     }
 
     /// Takes a message away; the readers' lock is held.
+    #[inline]
     pub(crate) fn remove(&self, message: Message) {
         // CRASH (ring.read.copied): nothing was taken.
         crash_point!("ring.read.copied");
-        let head = message.position.wrapping_add(room(message.length));
+        let head = message.position.wrapping_add(room(message.length()));
         // ORDERING: Release pairs with the Acquire in `counts`: the bytes were copied out.
         self.region(message.region).head.store(head, Ordering::Release);
         // CRASH (ring.read.committed): taken, and gone with the reader.
@@ -485,7 +537,7 @@ impl<M: Memory> Ring<'_, M> {
         let (mut message, mut last, mut moves) = (first, first.sequence, 0);
         loop {
             last = last.max(message.sequence);
-            let after = message.position.wrapping_add(room(message.length));
+            let after = message.position.wrapping_add(room(message.length()));
             let (_, tail) = self.counts(message.region)?;
             let at = if after != tail {
                 Some((message.region, after))
@@ -540,11 +592,13 @@ impl<M: Memory> Ring<'_, M> {
     }
 
     /// Tells whether the next message would come from a region that is better given up.
+    #[inline]
     pub(crate) fn is_large(&self) -> bool {
         Self::named(&self.words.read) > WARM
     }
 
     /// Tells whether there is a message, as far as can be told without a lock.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         let mut index = Self::named(&self.words.read);
         if self.known_to_be_there(index).is_some() {
@@ -699,8 +753,8 @@ mod tests {
             words.read.store(random() as u32, Ordering::Relaxed);
             words.written.store(random() as u32, Ordering::Relaxed);
             if let Ok(Some(message)) = ring.first() {
-                assert!(message.length <= LONGEST);
-                if message.length < 1 << 16 {
+                assert!(message.length() <= LONGEST);
+                if message.length() < 1 << 16 {
                     ring.read(message, &mut Vec::new()).expect("memory");
                 }
             }

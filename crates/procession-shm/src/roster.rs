@@ -199,11 +199,13 @@ impl OwnCount {
     const SHIFT: u32 = 64 - NUMBER_BITS;
     const MOST: u64 = (1 << Self::SHIFT) - 1;
 
+    #[inline]
     fn part(word: u64, number: Number) -> u64 {
         if word >> Self::SHIFT == u64::from(number) { word & Self::MOST } else { 0 }
     }
 
     /// Changes the count of `number`, which takes part; at most and at least what it can be.
+    #[inline]
     fn change(&self, number: Number, change: impl Fn(u64) -> u64) {
         let own = u64::from(number) << Self::SHIFT;
         let change = |word| Some(own | change(Self::part(word, number)).min(Self::MOST));
@@ -211,10 +213,12 @@ impl OwnCount {
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
     }
 
+    #[inline]
     pub(crate) fn more(&self, number: Number) {
         self.change(number, |count| count + 1);
     }
 
+    #[inline]
     pub(crate) fn less(&self, number: Number) {
         self.change(number, |count| count.saturating_sub(1));
     }

@@ -294,6 +294,7 @@ impl Core {
         unsafe { self.mapping.start().cast::<Header>().as_ref() }
     }
 
+    #[inline]
     pub(crate) fn body<B: Body>(&self) -> &B {
         debug_assert_eq!(self.kind, B::KIND, "a segment of another kind");
         let offset = std::mem::offset_of!(Layout<B>, body);
@@ -339,6 +340,7 @@ impl Core {
     }
 
     /// What is behind a `B`: its first byte, and how many there are.
+    #[inline]
     pub(crate) fn tail<B: Body>(&self) -> (NonNull<u8>, usize) {
         // SAFETY: invariant 1: the tail begins inside the mapping, or is empty at its end.
         let start = unsafe { self.mapping.start().add(tail_offset::<B>()) };
@@ -354,6 +356,7 @@ impl Core {
     }
 
     /// Returns this process's number, and joins first if it has none.
+    #[inline]
     pub(crate) fn me(self: &Arc<Self>) -> Result<Number, SegmentError> {
         // ORDERING: Acquire pairs with the Release in `join`: whoever reads this number in a word
         // that this thread writes has to see the claim that another thread has made.
@@ -624,6 +627,7 @@ impl<B: Body> Segment<B> {
     }
 
     /// The body.
+    #[inline]
     pub(crate) fn body(&self) -> &B {
         self.core.body()
     }

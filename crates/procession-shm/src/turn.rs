@@ -32,18 +32,21 @@ pub(crate) struct Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
+    #[inline]
     pub(crate) fn acquire(
         core: &std::sync::Arc<Core>,
         lock: &'a LockWords,
         turn: Turn,
     ) -> Result<Option<Self>, SegmentError> {
-        let Turn::Until(deadline) = turn else {
-            let me = core.me()?;
-            return Ok(lock.acquire_at_once(me).then_some(Self { lock, me, from_dead: false }));
-        };
-        let Some(acquired) = lock.acquire(core, deadline)? else { return Ok(None) };
-        let from_dead = matches!(acquired, Acquired::FromDead { .. });
-        Ok(Some(Self { lock, me: core.me()?, from_dead }))
+        let me = core.me()?;
+        if lock.acquire_at_once(me) {
+            return Ok(Some(Self { lock, me, from_dead: false }));
+        }
+        let Turn::Until(deadline) = turn else { return Ok(None) };
+        let acquired = lock.acquire_in_time(core, me, deadline)?;
+        Ok(acquired.map(|acquired| {
+            Self { lock, me, from_dead: matches!(acquired, Acquired::FromDead { .. }) }
+        }))
     }
 
     pub(crate) fn try_acquire(core: &std::sync::Arc<Core>, lock: &'a LockWords) -> Option<Self> {
@@ -54,6 +57,7 @@ impl<'a> Guard<'a> {
 }
 
 impl Drop for Guard<'_> {
+    #[inline]
     fn drop(&mut self) {
         let _ = self.lock.release_own(self.me);
     }

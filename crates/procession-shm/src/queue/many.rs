@@ -7,7 +7,7 @@
 use procession_sys::crash_point;
 
 use super::Queue;
-use crate::atomic::{Ordering, fence};
+use crate::atomic::{Ordering, fence_after_update};
 use crate::roster::place_of;
 use crate::turn::{Guard, Turn, patience};
 
@@ -44,8 +44,8 @@ impl Queue {
         if count > 0 {
             // CRASH (queue.put_more.freed): messages, and readers asleep; the sweep opens the gate.
             crash_point!("queue.put_more.freed");
-            // ORDERING: SeqCst, as in `try_put`.
-            fence(Ordering::SeqCst);
+            // ORDERING: as in `try_put`.
+            fence_after_update();
             words.readers.open_fenced(u32::try_from(count).unwrap_or(u32::MAX));
             self.tell_pollers();
         }
@@ -74,7 +74,7 @@ impl Queue {
                 words.gets.store(gets, Ordering::Release);
             }
             let Ok(Some(message)) = first else { break };
-            let is_ordinary = !message.has_handles && message.length <= MOST_BYTES;
+            let is_ordinary = !message.has_handles() && message.length() <= MOST_BYTES;
             if !is_ordinary || ring.read_behind(message, bytes).is_err() {
                 break;
             }

@@ -64,7 +64,8 @@ pub(super) fn with_received<T, R>(
     table: &mut Vec<Option<Handle>>,
     f: impl FnOnce() -> R,
 ) -> (R, Option<String>) {
-    if holds_none::<T>() {
+    // No handle came, and a value with nothing to drop has no place for one.
+    if holds_none::<T>() || table.is_empty() && !std::mem::needs_drop::<T>() {
         return (f(), None);
     }
     let mut message = Message { table: Table::Received(std::mem::take(table)), reason: None };

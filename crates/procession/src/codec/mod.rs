@@ -227,6 +227,10 @@ impl postcard::ser_flavors::Flavor for Appending {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        // Most numbers are small: a byte costs less than a copy of one.
+        if let [byte] = bytes {
+            return self.try_push(*byte);
+        }
         self.reserve(bytes.len())?;
         self.0.extend_from_slice(bytes);
         Ok(())
