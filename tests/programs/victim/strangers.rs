@@ -147,8 +147,9 @@ pub(crate) fn inherited() {
 /// An interrupt for the whole group: the program handles it, a child dies of it, and the fork
 /// server, of which nobody at the terminal knows, goes on.
 pub(crate) fn group_interrupted() {
-    warm_up();
+    // First: where it was ignored, as in the background of a shell, another server is needed then.
     install(libc::SIGINT);
+    warm_up();
     let server = proc::fork_server_of(std::process::id());
     let (ours, theirs) = pipe::<u8>().expect("a pipe");
     let say_and_sleep = |end: procession::Connection<u8>| {
