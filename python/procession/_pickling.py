@@ -9,7 +9,7 @@ import pickle
 import types
 from multiprocessing.reduction import ForkingPickler
 
-__all__ = ["dumps", "dumps_function", "loads"]
+__all__ = ["dumps", "dumps_by_name", "dumps_function", "loads"]
 
 loads = pickle.loads
 
@@ -81,6 +81,15 @@ def dumps(obj, again=None):
 
     `again` is called before another attempt.
     """
+    try:
+        return dumps_by_name(obj)
+    except Exception as error:
+        return _dumps_by_value(obj, error, again)
+
+
+def dumps_by_name(obj):
+    """As `dumps`, but functions and classes need a name of their module, as in the results of tasks:
+    with `multiprocessing`, a program may count on an error for those that have none."""
     if len(_for_all) != _of_all or len(_reducers) != _of_processes:
         _update()
     try:
@@ -88,10 +97,7 @@ def dumps(obj, again=None):
     except IndexError:
         sink = _Sink()
         pickler = _Pickler(sink, _PROTOCOL, buffer_callback=sink.keep_out)
-    try:
-        pickler.dump(obj)
-    except Exception as error:  # and the pickler is not used again
-        return _dumps_by_value(obj, error, again)
+    pickler.dump(obj)  # One that fails is not used again.
     dumped = sink.take()
     # One that has seen much has tables for as much, which would be cleared each time.
     if type(dumped) is bytes and len(dumped) < _LARGE:

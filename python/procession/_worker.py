@@ -10,7 +10,7 @@ import signal
 import sys
 
 from . import _procession
-from ._pickling import dumps, loads
+from ._pickling import dumps_by_name, loads
 from ._share import carry, receive
 from .errors import TaskCancelled
 
@@ -72,7 +72,7 @@ def work(seat, initializer, initargs, memory_limit, mask):
     except BaseException as error:
         seat._fail(f"the initializer raised {type(error).__name__}: {error}")
         raise
-    seat._work(loads, dumps, failed, leave)
+    seat._work(loads, dumps_by_name, failed, leave)
 
 
 def limit_memory(limit):
