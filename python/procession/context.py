@@ -118,6 +118,12 @@ class BaseContext(_std.BaseContext):
             threads_per_worker=threads_per_worker,
         )
 
+    def Value(self, typecode_or_type, *args, lock=True):
+        """Returns a scalar in shared memory, with a lock unless `lock` is False."""
+        from .sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
     def set_forkserver_preload(self, module_names):
         """Chooses the modules that the fork server imports before it forks."""
         from .forkserver import set_forkserver_preload

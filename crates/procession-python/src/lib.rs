@@ -20,6 +20,7 @@ mod queue;
 mod received;
 mod rlock;
 mod semaphore;
+mod synchronized;
 mod tether;
 mod timeout;
 mod worker;
@@ -35,6 +36,7 @@ fn _procession(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lock::Lock>()?;
     module.add_class::<rlock::RLock>()?;
     module.add_class::<semaphore::Semaphore>()?;
+    module.add_class::<synchronized::Synchronized>()?;
     module.add_class::<condition::Condition>()?;
     module.add_class::<event::Event>()?;
     module.add_class::<barrier::Barrier>()?;

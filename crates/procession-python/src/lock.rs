@@ -110,8 +110,14 @@ impl Lock {
         self.take_lock(py, Patience::Until(None))
     }
 
-    #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    // Three of them, and not a tuple of any number, which would be made each time.
+    #[pyo3(signature = (_a=None, _b=None, _c=None), text_signature = "($self, *_args)")]
+    fn __exit__(
+        &self,
+        _a: Option<&Bound<'_, PyAny>>,
+        _b: Option<&Bound<'_, PyAny>>,
+        _c: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         self.release()
     }
 

@@ -19,7 +19,23 @@ pub(crate) struct RLock {
     pub(crate) shared: OnceLock<rlock::RLock>,
 }
 
+/// The lock, held until this is dropped.
+pub(crate) struct Held<'a>(&'a rlock::RLock);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // It is this thread's: nothing else can go wrong.
+        let _ = self.0.release();
+    }
+}
+
 impl RLock {
+    /// Acquires the lock for as long as what is returned lives.
+    pub(crate) fn hold(&self, py: Python<'_>) -> PyResult<Held<'_>> {
+        self.take_lock(py, Patience::Until(None))?;
+        Ok(Held(get(&self.shared)?))
+    }
+
     fn take_lock(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
         let shared = get(&self.shared)?;
         if shared.acquire_at_once() {
@@ -88,8 +104,14 @@ impl RLock {
         self.take_lock(py, Patience::Until(None))
     }
 
-    #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    // Three of them, and not a tuple of any number, which would be made each time.
+    #[pyo3(signature = (_a=None, _b=None, _c=None), text_signature = "($self, *_args)")]
+    fn __exit__(
+        &self,
+        _a: Option<&Bound<'_, PyAny>>,
+        _b: Option<&Bound<'_, PyAny>>,
+        _c: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         self.release()
     }
 

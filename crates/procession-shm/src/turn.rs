@@ -44,8 +44,10 @@ impl<'a> Guard<'a> {
         }
         let Turn::Until(deadline) = turn else { return Ok(None) };
         let acquired = lock.acquire_in_time(core, me, deadline)?;
-        Ok(acquired.map(|acquired| {
-            Self { lock, me, from_dead: matches!(acquired, Acquired::FromDead { .. }) }
+        Ok(acquired.map(|acquired| Self {
+            lock,
+            me,
+            from_dead: matches!(acquired, Acquired::FromDead { .. }),
         }))
     }
 
