@@ -144,6 +144,13 @@ pub(crate) fn spin<T>(
 ///
 /// Which of them this thread may use says nothing: the others' threads are what is waited for.
 fn is_alone() -> bool {
-    static ALONE: OnceLock<bool> = OnceLock::new();
-    *ALONE.get_or_init(|| process::online_processors() < 2)
+    // Not a `OnceLock`: a copy forked while another thread fills one waits for that thread for ever.
+    static PROCESSORS: unmodelled::AtomicU32 = unmodelled::AtomicU32::new(0);
+    // ORDERING: a number that guards nothing, and that every thread finds alike.
+    let mut known = PROCESSORS.load(Ordering::Relaxed);
+    if known == 0 {
+        known = u32::try_from(process::online_processors()).unwrap_or(u32::MAX);
+        PROCESSORS.store(known, Ordering::Relaxed);
+    }
+    known < 2
 }

@@ -5,7 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Names one build of an executable: equal in two processes only if both run the same image.
 pub type Identity = [u8; 32];
@@ -27,8 +28,25 @@ impl Image {
     /// Returns the main executable's image.
     #[must_use]
     pub fn main() -> &'static Self {
-        static MAIN: OnceLock<Image> = OnceLock::new();
-        MAIN.get_or_init(read_main_image)
+        // Not a `OnceLock`: a copy forked while another thread fills one waits for that thread for ever.
+        static MAIN: AtomicPtr<Image> = AtomicPtr::new(ptr::null_mut());
+        // ORDERING: Acquire pairs with the Release below: what it points to is there.
+        let known = MAIN.load(Ordering::Acquire);
+        // SAFETY: null, or leaked below and never changed or freed.
+        if let Some(known) = unsafe { known.as_ref() } {
+            return known;
+        }
+        let new = Box::into_raw(Box::new(read_main_image()));
+        match MAIN.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: leaked just now, and never changed or freed from here on.
+            Ok(_) => unsafe { &*new },
+            Err(other) => {
+                // SAFETY: another thread was faster: nobody has seen ours, which is a box's.
+                drop(unsafe { Box::from_raw(new) });
+                // SAFETY: not null, and leaked by that thread.
+                unsafe { &*other }
+            }
+        }
     }
 
     /// Tells whether executing this process's executable again would run this image: not so for a

@@ -7,7 +7,8 @@ mod spawn;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use procession_sys::image::Image;
 use procession_sys::settings;
@@ -122,13 +123,30 @@ fn check_rights() -> Result<(), StartError> {
     if procession_sys::start::runs_with_more_rights() {
         return Err(StartError::Privileged);
     }
-    static IS_EXECUTABLE: OnceLock<bool> = OnceLock::new();
-    if !IS_EXECUTABLE.get_or_init(|| Image::main().is_executable()) {
+    if !is_executable() {
         let message = "this program was started as the argument of a loader or an emulator, and \
                        the system's name for its executable means that one: start it directly";
         return Err(StartError::Target { message: message.to_owned() });
     }
     Ok(())
+}
+
+/// Tells whether to execute this process's executable again would run this program; looked up once.
+fn is_executable() -> bool {
+    const YES: u8 = 1;
+    const NO: u8 = 2;
+    // Not a `OnceLock`: a copy forked while another thread fills one waits for that thread for ever.
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+    // ORDERING: an answer that guards nothing, and that every thread finds alike.
+    match KNOWN.load(Ordering::Relaxed) {
+        YES => true,
+        NO => false,
+        _ => {
+            let is_executable = Image::main().is_executable();
+            KNOWN.store(if is_executable { YES } else { NO }, Ordering::Relaxed);
+            is_executable
+        }
+    }
 }
 
 /// Refuses what no start method can make work.
