@@ -4,7 +4,9 @@
 //!
 //! ```text
 //! word:  31          30     29  28            0
-//!       | contended | died |   | holder number |        gate: see `gate`; hunger: see `hunger`
+//!       | contended | died |   | holder number |
+//!
+//! gate (see `gate`) │ dead: the process that died with it last │ hunger (see `hunger`)
 //! ```
 //!
 //! # States

@@ -16,7 +16,7 @@
 //! # Invariants
 //!
 //! 1. Header, roster, body and tail lie inside the mapping, which is as long as the memory (checked
-//!    in `Core::open`), and nobody can cut that short (a seal).
+//!    in `Segment::map`), and nobody can cut that short (a seal).
 //! 2. All access to them is by atomics, or to the tail by raw copies under a lock whose breach can
 //!    give garbage and nothing worse.
 //! 3. In each process there is one `Core` for one memory, however many handles came.
