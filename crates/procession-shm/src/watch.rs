@@ -108,7 +108,10 @@ impl Watcher {
         segment: &Arc<dyn Watched>,
     ) -> io::Result<()> {
         let token = self.next_token(state)?;
-        self.set.add(process.handle(), token)?;
+        if let Err(error) = self.set.add(process.handle(), token) {
+            self.end_if_idle(state);
+            return Err(error);
+        }
         let segments = vec![(Arc::downgrade(segment), participant.number)];
         state.watches.insert(token, Watch { participant, process, segments });
         Ok(())
@@ -137,8 +140,8 @@ impl Watcher {
         let added = self.set.add_hang_up(handle, token);
         if added.is_ok() {
             state.lines.insert(token, line);
-        } else if state.is_empty() {
-            self.set.nudge();
+        } else {
+            self.end_if_idle(&state);
         }
         added.map(|()| token)
     }
@@ -148,6 +151,11 @@ impl Watcher {
         let mut state = self.lock();
         state.lines.remove(&token);
         self.set.remove(handle);
+        self.end_if_idle(&state);
+    }
+
+    /// Has the thread end if there is nothing to watch.
+    fn end_if_idle(&self, state: &State) {
         if state.thread_runs && state.is_empty() {
             self.set.nudge();
         }
@@ -217,9 +225,7 @@ impl Watcher {
             }
             !watch.segments.is_empty()
         });
-        if state.thread_runs && state.is_empty() {
-            self.set.nudge();
-        }
+        self.end_if_idle(&state);
     }
 }
 
