@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use procession::{NameError, Process, SharedMemory, StartMethod};
-use procession_tests::{fail, for_each_method, join, tests};
+use procession_tests::{fail, for_each_method, join, raw, tests};
 
 for_each_method! {
     a_child_finds_it_by_its_name,
@@ -25,6 +25,7 @@ tests! {
     another_version_is_told_with_both,
     a_file_cut_short_is_an_error,
     names_are_unlinked_once,
+    what_cannot_be_mapped_leaves_no_name,
 }
 
 /// A name that nothing else has, unlinked when the test is over.
@@ -323,4 +324,23 @@ fn names_are_unlinked_once() {
     SharedMemory::unlink(&name.0).expect("it is there");
     let error = SharedMemory::unlink(&name.0).expect_err("it is gone");
     assert!(matches!(&error, NameError::NotFound { name: gone } if *gone == name.0), "{error:?}");
+}
+
+fn what_cannot_be_mapped_leaves_no_name() {
+    const BYTES: usize = 64 << 20;
+    let name = Name::new();
+    let create = |name: String| {
+        let status = fs::read_to_string("/proc/self/status").expect("proc");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let size = size.and_then(|size| size.trim().strip_suffix(" kB"));
+        let size: usize = size.and_then(|size| size.parse().ok()).expect("a number");
+        // The memory can be had, but no place for it.
+        let most = size * 1024 + BYTES / 2;
+        raw::set_limit(libc::RLIMIT_AS, most as u64).expect("a lower limit is allowed");
+        SharedMemory::create(&name, BYTES).map(drop).map_err(|error| error.to_string())
+    };
+    let created = join(Process::new(create, (name.0.clone(),)), StartMethod::Spawn);
+    let error = created.expect_err("there is no place for it");
+    assert!(error.contains("cannot be created"), "{error}");
+    assert!(matches!(SharedMemory::open(&name.0), Err(NameError::NotFound { .. })));
 }

@@ -289,12 +289,13 @@ impl Named {
         };
         let written = named::write(borrow(&handle), 0, &name_and_all.to_bytes());
         written.map_err(failed)?;
+        // Before it has a name, which an error that comes later would leave behind.
+        let mapping = named::map(borrow(&handle)).map_err(failed)?;
         // CRASH (named.filled): it has no name: the system takes it back.
         crash_point!("named.filled");
         named::publish(borrow(&handle), &file_of(name)).map_err(failed)?;
         // CRASH (named.published): a name that nobody has open; `leftovers` tells of it.
         crash_point!("named.published");
-        let mapping = named::map(borrow(&handle)).map_err(failed)?;
         Ok(Self(Arc::new(Inner { handle, mapping, length, name: name.to_owned() })))
     }
 
