@@ -35,7 +35,7 @@
 //! | killed | survivors see | who repairs |
 //! |---|---|---|
 //! | writer, before its message is committed | nothing; perhaps a packet of handles that no message names | the next reader of handles throws it away, or a writer for which the wire is full |
-//! | writer, before `puts` | a message, and a count that is one behind | the next writer, which is told by the lock; until then `gets` says so, once it is taken |
+//! | writer, before `puts` | a message, and a count that is one behind | the next writer, which is told by the lock; until then `gets` says so, once it is taken. A writer that cannot look, because a reader is busy for seconds, leaves it one behind |
 //! | writer, before the gate | a message, and sleeping readers | the sweep opens the gates and rings the bell |
 //! | reader, before it has copied all | the message | – |
 //! | reader, between `gets` and the ring | the message, and a count that is one ahead | the next reader, which is told by the lock |
