@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import warnings
-from multiprocessing import connection, util
+from multiprocessing import util
 
 from . import _procession
 from ._child import tie
@@ -86,8 +86,12 @@ class Popen:
     def wait(self, timeout=None):
         """Waits for the end of the child, and returns its exit code, or None after `timeout`."""
         if self.returncode is None:
-            if timeout is not None and not connection.wait([self.sentinel], timeout):
-                return None
+            if timeout is not None:
+                # Only here: it brings much else, all of which a copy of this process has to copy.
+                from multiprocessing.connection import wait
+
+                if not wait([self.sentinel], timeout):
+                    return None
             return self.poll(os.WNOHANG if timeout == 0.0 else 0)
         return self.returncode
 
