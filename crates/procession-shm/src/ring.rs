@@ -535,8 +535,12 @@ impl<M: Memory> Ring<'_, M> {
     pub(crate) fn sequences(&self) -> Result<Option<(u64, u64)>, Garbage> {
         let Some(first) = self.first()? else { return Ok(None) };
         let (mut message, mut last, mut moves) = (first, first.sequence, 0);
+        // Messages lie in memory that is there. Counts that somebody changes meanwhile against the
+        // rules could lead past an end, and then round and round.
+        let mut left = self.memory.backed().map_err(|_| Garbage)?;
         loop {
             last = last.max(message.sequence);
+            left = left.checked_sub(room(message.length())).ok_or(Garbage)?;
             let after = message.position.wrapping_add(room(message.length()));
             let (_, tail) = self.counts(message.region)?;
             let at = if after != tail {
@@ -727,6 +731,17 @@ mod tests {
         assert!(matches!(ring.sequences(), Ok(Some((0, 2)))));
         words.regions[1].next.store(1, Ordering::Relaxed);
         assert!(ring.sequences().is_err());
+    }
+
+    #[test]
+    fn messages_where_no_memory_is_are_garbage() {
+        let (words, memory) = new();
+        let ring = Ring { words: &words, memory: &memory };
+        words.read.store(5, Ordering::Relaxed);
+        words.regions[5].tail.store(size_of_region(5) as u64, Ordering::Relaxed);
+        assert!(matches!(ring.first(), Ok(Some(_))));
+        assert!(ring.sequences().is_err());
+        assert!(memory.backed().expect("stat") < 1 << 20, "it has looked at few of them");
     }
 
     #[test]

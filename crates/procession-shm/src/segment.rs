@@ -381,10 +381,12 @@ impl Core {
             *known = Arc::downgrade(self);
         }
         let (pid, (start, namespace)) = (current_pid(), local.myself()?);
+        // A peer that breaks the rules could fill it again and again.
+        let mut sweeps = 0..PLACES;
         let joined = loop {
             match self.roster().join(pid, start, namespace) {
                 // Those who died while nobody looked keep their places until somebody does.
-                Err(JoinFailed::Full) if self.sweep_all()? > 0 => {}
+                Err(JoinFailed::Full) if sweeps.next().is_some() && self.sweep_all()? > 0 => {}
                 joined => break joined,
             }
         };
