@@ -1,5 +1,6 @@
 //! Ends a test that hangs.
 
+use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,7 +19,12 @@ impl Watchdog {
         let (alive, dropped) = mpsc::channel();
         let bark = move || {
             if dropped.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("watchdog: {name} has not ended after {} s", limit.as_secs());
+                // Not `eprintln`, which the harness keeps for an end that will not come.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "watchdog: {name} has not ended after {} s",
+                    limit.as_secs()
+                );
                 std::process::abort();
             }
         };

@@ -90,23 +90,23 @@ impl Gate {
     /// As [`open`](Self::open), for a caller that has made the fence itself since the change.
     #[inline]
     pub(crate) fn open_fenced(&self, count: u32) {
-        if self.0.load(Ordering::Relaxed) & SLEEPERS != 0 {
-            self.wake(count);
+        let word = self.0.load(Ordering::Relaxed);
+        if word & SLEEPERS != 0 {
+            self.wake(word, count);
         }
     }
 
     #[cold]
-    fn wake(&self, count: u32) {
-        let Some(opened) = self.begin_turn() else { return };
+    fn wake(&self, word: u32, count: u32) {
+        let Some(opened) = self.begin_turn(word) else { return };
         let woken = futex::wake(&self.0, count);
         if woken < usize::try_from(count).unwrap_or(usize::MAX) {
             self.nobody_sleeps(opened);
         }
     }
 
-    /// Begins the next turn, unless there is nobody for whom.
-    fn begin_turn(&self) -> Option<u32> {
-        let mut word = self.0.load(Ordering::Relaxed);
+    /// Begins the next turn after `word`, which was loaded just now, unless there is nobody for whom.
+    fn begin_turn(&self, mut word: u32) -> Option<u32> {
         while word & SLEEPERS != 0 {
             let opened = word.wrapping_add(TURN) & !FRESH;
             // ORDERING: the turn itself guards nothing: who wakes looks at what it waits for.
@@ -157,7 +157,7 @@ mod tests {
         let gate = Gate(AtomicU32::new(0));
         gate.ticket();
         // An opener that has woken everybody, and is slow or killed before it is done.
-        let opened = gate.begin_turn().expect("there was a ticket");
+        let opened = gate.begin_turn(gate.0.load(Ordering::Relaxed)).expect("there was a ticket");
         futex::wake(&gate.0, u32::MAX);
         let late = gate.ticket();
         gate.nobody_sleeps(opened);
