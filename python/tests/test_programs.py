@@ -6,10 +6,9 @@ a line that says so (`pytest -rs`).
 
 import importlib.util
 import os
-import subprocess
-import sys
 
 import pytest
+from script import run
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 SQUARES = [n * n for n in range(10)]
@@ -42,12 +41,4 @@ def test_a_program(name, method):
         if importlib.util.find_spec(library) is None:
             pytest.skip(f"{name} needs {library}, which is not installed")
     script = os.path.join(HERE, name + ".py")
-    # Python warns of a fork where there are threads, which is the program's affair.
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", script, method],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert (done.stderr, done.stdout, done.returncode) == ("", SAID[name], 0)
+    assert run(script, method) == SAID[name]

@@ -5,10 +5,9 @@ Nothing but the lines that import it is replaced, and what they print is the sam
 
 import os
 import re
-import subprocess
-import sys
 
 import pytest
+from script import run
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tutorial")
 PROGRAMS = sorted(name[:-3] for name in os.listdir(HERE) if name.endswith(".py"))
@@ -27,17 +26,9 @@ def replaced(source):
     return re.sub(r"(?m)^import multiprocessing\.(\w+)$", r"import procession.\1", source)
 
 
-def run(script, method):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", script, method],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert (done.stderr, done.returncode) == ("", 0), done.stdout
+def said_by(script, method):
     # What two processes print comes in any order.
-    return sorted(done.stdout.splitlines())
+    return sorted(run(script, method).splitlines())
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
@@ -48,6 +39,6 @@ def test_a_program_says_the_same(name, method, tmp_path):
         source = file.read()
     ours = tmp_path / (name + ".py")
     ours.write_text(replaced(source))
-    said = run(str(ours), method)
+    said = said_by(str(ours), method)
     assert len(said) >= 1
-    assert said == run(script, method)
+    assert said == said_by(script, method)
